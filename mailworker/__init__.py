@@ -1,0 +1,1 @@
+"""The outgoing-mail queue that survives kill -9."""

@@ -1,0 +1,58 @@
+"""What became of a mail on the wire, recipient by recipient. Facts only: what they mean is decided elsewhere."""
+
+import re
+from dataclasses import dataclass
+
+from smtp_transport.errors import SmtpError
+from smtp_transport.phase import Phase
+from smtp_transport.reply import Reply
+
+_QUEUED_AS = re.compile(r"\bqueued as ([A-Za-z0-9._-]{4,64})|\bid[= ]([A-Za-z0-9._-]{4,64})", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class RecipientReceipt:
+    """The fate of one recipient: the last step that was taken for it, and what the server said to that step.
+
+    Delivered: phase DOT with a 2xx reply. Refused: any phase with a 4xx or 5xx reply. In doubt: phase DOT and no reply.
+    Otherwise there is no reply and `Receipt.error` tells what broke.
+    """
+
+    address: str
+    phase: Phase
+    reply: Reply | None = None
+
+    @property
+    def is_accepted(self) -> bool:
+        """Whether the server took responsibility for the mail to this recipient."""
+        return self.phase is Phase.DOT and self.reply is not None and self.reply.is_positive
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """The fate of one mail. `recipients` is in envelope order; `duration` is in seconds.
+
+    `error` is set when the conversation broke or could not go on (a timeout, a lost link, a missing capability).
+    A refusal in a reply is not an error here.
+    """
+
+    recipients: tuple[RecipientReceipt, ...]
+    error: SmtpError | None = None
+    duration: float = 0.0
+
+    @property
+    def accepted(self) -> tuple[str, ...]:
+        """Addresses that the server took."""
+        return tuple(r.address for r in self.recipients if r.is_accepted)
+
+    @property
+    def final_reply(self) -> Reply | None:
+        """The reply to the content, if there was one."""
+        return next((r.reply for r in self.recipients if r.phase is Phase.DOT and r.reply is not None), None)
+
+    @property
+    def server_id(self) -> str | None:
+        """The server's own queue id, where its final reply tells it in one of the usual forms."""
+        reply = self.final_reply
+        found = _QUEUED_AS.search(reply.text) if reply else None
+        return (found[1] or found[2]) if found else None

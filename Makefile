@@ -1,0 +1,55 @@
+# Aliases, nothing more: what each target runs is shown in README.md and works the same when typed by hand.
+# `make demo` and `make test` set everything up by themselves; the second time that costs nothing.
+
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+# The first of these that runs, is 3.11 or newer, and can make a venv (a shim on PATH may do none of it). PYTHON=... overrides.
+CANDIDATES := python3 python3.14 python3.13 python3.12 python3.11
+USABLE := import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))
+PYTHON = $(firstword $(foreach p,$(CANDIDATES),$(shell $(p) -c '$(USABLE)' >/dev/null 2>&1 && echo $(p))))
+
+.PHONY: demo test dev check lint types imports format lock setup clean
+.DEFAULT_GOAL := demo
+
+demo: setup
+	$(BIN)/mailworker demo
+
+test: setup
+	$(BIN)/pytest
+
+dev: setup
+	$(BIN)/mailworker dev
+
+check: lint types imports
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup
+	$(BIN)/mypy
+
+imports: setup
+	$(BIN)/lint-imports --no-logo
+
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: setup
+	$(BIN)/uv lock
+	$(BIN)/uv export --quiet --locked --all-extras --no-hashes --no-emit-project --no-header --no-annotate -o constraints.txt
+
+setup: $(STAMP)
+
+# A venv without a working pip was left half made, or belongs to a Python that is gone: it is made anew.
+$(STAMP): pyproject.toml constraints.txt
+	$(if $(PYTHON),,$(error Python 3.11 or newer with venv and pip is needed. On Debian: apt install python3 python3-venv; or PYTHON=/path/to/python make ...))
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
+	@echo "Installing the locked dependencies into .venv (about a minute, once)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,embedded]"
+	@touch $@
+
+clean:
+	rm -rf .venv .mailworker dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage

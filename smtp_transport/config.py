@@ -26,8 +26,9 @@ from pydantic import (
 IMPLICIT_TLS_PORT = 465
 
 _DAY = 86_400.0
-_HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?\.?")
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_LAX_LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"  # names in container networks hold underscores
+_HOST = re.compile(rf"(?=.{{1,254}}\Z){_LAX_LABEL}(?:\.{_LAX_LABEL})*\.?")
 _DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 _NUL_OR_LINE_END = re.compile(r"[\x00\r\n]")
 
@@ -87,8 +88,8 @@ class TlsConfig(_Frozen):
     """How a server proves itself, and how this client does.
 
     `ca_certs`: files (PEM) or folders (hashed, as `openssl rehash` makes them) that replace the system's trust store;
-    one path alone, and the name `ca_cert_path`, are taken too. `client_key_path` is not needed if the certificate's file
-    holds the key. `server_name`: the name to ask for (SNI) and to check, if it is not the host that is connected to.
+    one path alone, and the name `ca_cert_path`, are taken too. `client_key_path` is not needed if the certificate's
+    file holds the key. `server_name`: the name to ask for (SNI) and to check, if it is not the host connected to.
     """
 
     verify_certificates: bool = True
@@ -170,8 +171,8 @@ class PoolConfig(_Frozen):
     """How many connections are kept, and for how long.
 
     `idle_timeout`: a connection unused for longer is closed, save `min_idle` of them. `max_lifetime`: one older is not
-    used again. `max_messages`: nor is one that carried so many mails (None: no bound). `health_check_after`: one unused for
-    longer must answer a NOOP first.
+    used again. `max_messages`: nor is one that carried so many mails (None: no bound). `health_check_after`: one unused
+    for longer must answer a NOOP first.
     """
 
     max_connections: int = Field(default=5, ge=1, le=20)
@@ -203,7 +204,7 @@ def _checked_host(host: str) -> str:
             bare = idna.encode(bare, uts46=True).decode("ascii")
         except idna.IDNAError:
             raise ValueError("this is not a host name (IDNA 2008); check its spelling") from None
-    if not _HOST.fullmatch(bare) or ".." in bare:
+    if not _HOST.fullmatch(bare):
         raise ValueError("give a host name such as smtp.example.com or an IP address")
     return bare
 
@@ -233,10 +234,10 @@ def _is_address_literal(text: str) -> bool:
 class SmtpConfig(_Frozen):
     """All about one server: where it is, how to speak to it, how many connections to keep.
 
-    `tls` is STARTTLS unless told, and implicit on port 465. `connect_timeout` bounds name resolution, connecting and the
-    TLS handshake of an implicit link; `io_timeout` (also taken as `command_timeout`) each wait for a reply and each write.
-    `local_hostname` (also `client_id`) is what EHLO says. `max_message_size`, in octets, bounds mails besides what the
-    server declares. `pipelining=False` holds the client to one command a round trip.
+    `tls` is STARTTLS unless told, and implicit on port 465. `connect_timeout` bounds name resolution, connecting and
+    the TLS handshake of an implicit link; `io_timeout` (also taken as `command_timeout`) each wait for a reply and each
+    write. `local_hostname` (also `client_id`) is what EHLO says. `max_message_size`, in octets, bounds mails besides
+    what the server declares. `pipelining=False` holds the client to one command a round trip.
     """
 
     host: str

@@ -1,0 +1,39 @@
+"""What a conversation needs of its road, so that a socket, a proxy or a list of bytes can be one."""
+
+from typing import Protocol
+
+from smtp_transport.config import TlsConfig
+
+
+class Stream(Protocol):
+    """A byte stream to one server, used by one thread at a time. A deadline is a moment of `time.monotonic`."""
+
+    def read(self, deadline: float) -> bytes:
+        """Wait for at least one byte; b"" is the end.
+
+        Raises `SmtpTimeoutError` (read_timeout), `SmtpConnectionError` (connection_reset), `TlsError`.
+        """
+        ...
+
+    def write(self, data: bytes, deadline: float) -> None:
+        """Write all of it. If that fails, what the server had said is still there to be read.
+
+        Raises `SmtpTimeoutError` (write_timeout), `SmtpConnectionError` (connection_reset).
+        """
+        ...
+
+    def start_tls(self, tls: TlsConfig, server_name: str, deadline: float) -> None:
+        """Speak TLS from here on; the caller has made sure that nothing read is left over (RFC 3207 section 5).
+
+        Raises `TlsError`, `SmtpTimeoutError` (read_timeout). After an error the stream is of no more use.
+        """
+        ...
+
+    @property
+    def tls_version(self) -> str | None:
+        """The version in use, such as "TLSv1.3"; None in clear text."""
+        ...
+
+    def close(self) -> None:
+        """Give everything back; never raises, and may be repeated."""
+        ...

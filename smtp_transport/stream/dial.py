@@ -1,0 +1,154 @@
+"""From a host name to a connected socket, over all its addresses, in bounded time.
+
+Attempts are staggered over alternating address families and the first that connects wins (RFC 8305), so that a dead
+address or a broken IPv6 costs a quarter of a second and not the deadline.
+"""
+
+import errno
+import itertools
+import os
+import queue
+import selectors
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Sequence
+
+from smtp_transport.errors import ErrorKind, SmtpConnectionError, SmtpTimeoutError
+from smtp_transport.phase import Phase
+
+ATTEMPT_DELAY = 0.25
+"""Seconds before the next address is tried beside those that have not answered (RFC 8305 section 8)."""
+
+Target = tuple[socket.AddressFamily, tuple[str | int | bytes, ...]]
+
+# The most telling first: that one is reported where addresses fail in different ways.
+_KINDS = {
+    errno.ECONNREFUSED: ErrorKind.CONNECTION_REFUSED,
+    errno.ETIMEDOUT: ErrorKind.CONNECTION_TIMEOUT,
+    errno.ECONNRESET: ErrorKind.CONNECTION_RESET,
+    errno.EHOSTUNREACH: ErrorKind.NETWORK_UNREACHABLE,
+    errno.ENETUNREACH: ErrorKind.NETWORK_UNREACHABLE,
+    errno.EADDRNOTAVAIL: ErrorKind.NETWORK_UNREACHABLE,
+    errno.EAFNOSUPPORT: ErrorKind.NETWORK_UNREACHABLE,
+}
+_HINTS = {
+    ErrorKind.CONNECTION_REFUSED: "; is a server listening on that port?",
+    ErrorKind.CONNECTION_TIMEOUT: "; is a firewall in between?",
+    ErrorKind.NETWORK_UNREACHABLE: "; is there a route from here?",
+}
+
+
+def dial(host: str, port: int, deadline: float) -> socket.socket:
+    """Connect to the first address that answers; the socket is non-blocking.
+
+    Raises `SmtpConnectionError` (dns_resolution_failed, connection_refused, network_unreachable, ...) or
+    `SmtpTimeoutError` (connect_timeout).
+    """
+    waiting = deque(interleave(resolve(host, port, deadline)))
+    failures: list[int] = []
+    with selectors.DefaultSelector() as racing:
+        try:
+            while waiting or racing.get_map():
+                if waiting:
+                    _start(waiting.popleft(), racing, failures)
+                now = time.monotonic()
+                if now >= deadline:
+                    raise SmtpTimeoutError(
+                        f"{host}:{port} did not answer in the time allowed for connecting; is a firewall in between?",
+                        ErrorKind.CONNECT_TIMEOUT,
+                        phase=Phase.CONNECT,
+                    )
+                winner = _first_connected(racing, failures, min(deadline - now, ATTEMPT_DELAY if waiting else deadline))
+                if winner is not None:
+                    return winner
+        finally:
+            for key in tuple(racing.get_map().values()):
+                key.fileobj.close()  # type: ignore[union-attr]  # only sockets are registered
+    raise _unreachable(host, port, failures)
+
+
+def resolve(host: str, port: int, deadline: float) -> tuple[Target, ...]:
+    """Look up all addresses of a host, in the system's order of preference.
+
+    The C library's resolver knows no deadline, so it runs in a thread that is left behind if it takes too long.
+    """
+    try:
+        return _lookup(host, port, socket.AI_NUMERICHOST)
+    except OSError:
+        pass  # no IP address, then: a name
+    answers: queue.SimpleQueue[tuple[Target, ...] | OSError] = queue.SimpleQueue()
+
+    def ask() -> None:
+        try:
+            answers.put(_lookup(host, port, socket.AI_ADDRCONFIG))
+        except OSError as error:
+            answers.put(error)
+
+    threading.Thread(target=ask, name=f"resolve {host}", daemon=True).start()
+    try:
+        answer = answers.get(timeout=max(0.0, deadline - time.monotonic()))
+    except queue.Empty:
+        raise SmtpTimeoutError(
+            f"the name {host!r} was not resolved in the time allowed for connecting; does the DNS server answer?",
+            ErrorKind.CONNECT_TIMEOUT,
+            phase=Phase.CONNECT,
+        ) from None
+    if isinstance(answer, OSError):
+        raise SmtpConnectionError(
+            f"the name {host!r} cannot be resolved ({answer.strerror}); is it spelt right?",
+            ErrorKind.DNS_RESOLUTION_FAILED,
+            phase=Phase.CONNECT,
+        )
+    return answer
+
+
+def _lookup(host: str, port: int, flags: int) -> tuple[Target, ...]:
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
+    return tuple((family, address) for family, _, _, _, address in found)
+
+
+def interleave(targets: Iterable[Target]) -> list[Target]:
+    """Let the address families take turns, the preferred one first (RFC 8305 section 4)."""
+    families: dict[socket.AddressFamily, list[Target]] = {}
+    for target in targets:
+        families.setdefault(target[0], []).append(target)
+    return [target for turn in itertools.zip_longest(*families.values()) for target in turn if target is not None]
+
+
+def _start(target: Target, racing: selectors.BaseSelector, failures: list[int]) -> None:
+    family, address = target
+    try:
+        attempt = socket.socket(family, socket.SOCK_STREAM)
+    except OSError as error:
+        failures.append(error.errno or 0)
+        return
+    attempt.setblocking(False)
+    code = attempt.connect_ex(address)
+    if code in {0, errno.EINPROGRESS}:
+        racing.register(attempt, selectors.EVENT_WRITE)
+    else:
+        attempt.close()
+        failures.append(code)
+
+
+def _first_connected(racing: selectors.BaseSelector, failures: list[int], patience: float) -> socket.socket | None:
+    for key, _ in racing.select(patience) if racing.get_map() else ():
+        attempt = key.fileobj
+        assert isinstance(attempt, socket.socket)  # noqa: S101 - tells mypy what `_start` registers
+        racing.unregister(attempt)
+        code = attempt.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code == 0:
+            return attempt
+        attempt.close()
+        failures.append(code)
+    return None
+
+
+def _unreachable(host: str, port: int, failures: Sequence[int]) -> SmtpConnectionError:
+    code = next((known for known in _KINDS if known in failures), failures[0] if failures else 0)
+    kind = _KINDS.get(code, ErrorKind.CONNECTION)
+    tried = f", {len(failures)} addresses tried" if len(failures) > 1 else ""
+    text = f"cannot connect to {host}:{port} ({os.strerror(code).lower()}{tried}){_HINTS.get(kind, '')}"
+    return SmtpConnectionError(text, kind, phase=Phase.CONNECT)

@@ -28,9 +28,9 @@ def test_the_embedded_server_answers_on_a_private_unix_socket_and_on_no_port(fol
     with ValkeyServer(folder) as server, server.client() as client, redis.Redis.from_url(server.url) as by_url:
         assert by_url.ping()
         settings = client.config_get("*")
-        wanted = {"port": b"0", "appendonly": b"yes", "appendfsync": b"everysec", "save": b""}
+        wanted = {"port": "0", "appendonly": "yes", "appendfsync": "everysec", "save": ""}
         assert wanted.items() <= settings.items()
-        assert settings["maxmemory-policy"] == b"noeviction"
+        assert settings["maxmemory-policy"] == "noeviction"
         assert stat.S_IMODE(server.socket.stat().st_mode) == 0o700
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 

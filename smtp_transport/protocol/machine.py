@@ -1,0 +1,255 @@
+"""One table of what may be said when, and of what each reply does; and the machine that walks it.
+
+Law: everything that affects the state of a conversation stands in `RULES` and in the few lines of `Machine._pair`.
+Replies belong to commands in order. What the server may not do ends the conversation, and so the link, with a
+`ProtocolError`; what the caller may not do is refused with kind COMMAND_SEQUENCE_ERROR before a byte is written.
+"""
+
+import enum
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final, NamedTuple
+
+from smtp_transport.errors import ErrorKind, ProtocolError
+from smtp_transport.phase import Phase
+from smtp_transport.protocol.commands import Command, EndOfContent
+from smtp_transport.protocol.replies import ReplyReader
+from smtp_transport.reply import Reply
+
+
+class State(enum.Enum):
+    """Where a conversation stands, by the replies that have come."""
+
+    GREETING = "greeting"
+    """The server has not greeted yet."""
+    START = "start"
+    """EHLO has to come next: after the greeting, and again after TLS."""
+    READY = "ready"
+    """No transaction is open."""
+    AUTH = "auth"
+    """A SASL challenge waits for its answer."""
+    TLS = "tls"
+    """The server waits for the TLS handshake: no SMTP until it is done."""
+    MAIL = "mail"
+    """A transaction is open and has no recipient yet."""
+    RCPT = "rcpt"
+    """A transaction is open and has a recipient."""
+    CONTENT = "content"
+    """The server waits for the content."""
+    CLOSED = "closed"
+    """Nothing more may be said."""
+
+
+_OPEN: Final = frozenset({State.MAIL, State.RCPT})
+_HELLO_SAID: Final = frozenset({State.READY}) | _OPEN
+_GREETED: Final = frozenset({State.START}) | _HELLO_SAID
+
+STAY: Final = None
+"""The outcome that leaves the state as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One row. `outcomes`: by reply code or its first digit, the state that follows; the hoped-for one stands first.
+
+    A reply without outcome is a violation. `legal`: states in which the command may be said, if all commands that still
+    wait for their reply get the hoped-for one. `late`: further states in which a pipelined one may be accepted.
+    `alone`: nothing may be pipelined behind it (RFC 2920 section 3.1). `once`: what may succeed only once in a session.
+    """
+
+    legal: frozenset[State]
+    outcomes: Mapping[int, State | None]
+    phase: Phase | None = None
+    alone: bool = False
+    once: str = ""
+    late: frozenset[State] = frozenset()
+
+
+_REFUSED: Final[dict[int, State | None]] = {4: STAY, 5: STAY}
+_SASL: Final = {2: State.READY, 334: State.AUTH, 4: State.READY, 5: State.READY}
+
+_GREETING: Final = Rule(frozenset(), {220: State.START, 4: State.CLOSED, 5: State.CLOSED}, Phase.GREETING)
+_HELLO: Final = Rule(_GREETED, {2: State.READY, **_REFUSED}, Phase.EHLO, alone=True)
+_QUESTION: Final = Rule(_GREETED, {2: STAY, **_REFUSED}, alone=True)
+_UNKNOWN: Final = Rule(_HELLO_SAID, {2: STAY, **_REFUSED}, alone=True)
+
+# 421 is in no row: it closes the conversation wherever it comes (RFC 5321 section 3.8).
+RULES: Final[Mapping[str, Rule]] = MappingProxyType(
+    {
+        "EHLO": _HELLO,
+        "HELO": _HELLO,
+        "STARTTLS": Rule(
+            frozenset({State.READY}), {220: State.TLS, **_REFUSED}, Phase.STARTTLS, alone=True, once="STARTTLS"
+        ),
+        "AUTH": Rule(frozenset({State.READY}), _SASL, Phase.AUTH, alone=True, once="AUTH"),
+        "": Rule(frozenset({State.AUTH}), _SASL, Phase.AUTH, alone=True, once="AUTH"),
+        "MAIL": Rule(frozenset({State.READY}), {2: State.MAIL, **_REFUSED}, Phase.MAIL),
+        "RCPT": Rule(_OPEN, {2: State.RCPT, **_REFUSED}, Phase.RCPT),
+        # Some servers say 354 although they refused all recipients; a lone dot answers (RFC 2920 section 3.1).
+        "DATA": Rule(
+            frozenset({State.RCPT}),
+            {354: State.CONTENT, **_REFUSED},
+            Phase.DATA,
+            alone=True,
+            late=frozenset({State.MAIL}),
+        ),
+        ".": Rule(frozenset({State.CONTENT}), {2: State.READY, 4: State.READY, 5: State.READY}, Phase.DOT),
+        "RSET": Rule(_HELLO_SAID, {2: State.READY, **_REFUSED}, Phase.MAIL),
+        "NOOP": _QUESTION,
+        "VRFY": _QUESTION,
+        "EXPN": _QUESTION,
+        "QUIT": Rule(_GREETED, {2: State.CLOSED, 4: State.CLOSED, 5: State.CLOSED}, alone=True),
+    }
+)
+
+
+class Exchange(NamedTuple):
+    """A reply and the command it belongs to; None for the greeting."""
+
+    command: Command | None
+    reply: Reply
+
+
+class Machine:
+    """One conversation, from the greeting on."""
+
+    __slots__ = ("_achieved", "_ahead", "_awaited", "_failure", "_reader", "state")
+
+    def __init__(self) -> None:
+        self.state = State.GREETING
+        self._ahead = State.GREETING  # where the conversation will stand if all goes as hoped
+        self._awaited: deque[Command | None] = deque([None])
+        self._achieved: set[str] = set()
+        self._reader = ReplyReader()
+        self._failure: ProtocolError | None = None
+
+    @property
+    def awaits(self) -> int:
+        """How many replies are still to come."""
+        return len(self._awaited)
+
+    @property
+    def failed(self) -> bool:
+        """Whether the server broke the rules, so that the next `feed` raises."""
+        return self._failure is not None or self._reader.failed
+
+    @property
+    def settled(self) -> bool:
+        """Whether a new transaction can follow, after RSET if one is open: all is answered, nothing is half-read."""
+        return self.state in _HELLO_SAID and not self._awaited and not self.failed and self._reader.idle
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether RSET is needed before the next MAIL."""
+        return self.state in _OPEN
+
+    @property
+    def phase(self) -> Phase | None:
+        """The phase of the oldest command without reply, or of the content; None for commands outside a mail's way."""
+        if self._awaited:
+            return _rule(self._awaited[0]).phase
+        return {State.CONTENT: Phase.BODY, State.TLS: Phase.TLS}.get(self.state)
+
+    def send(self, *commands: Command) -> bytes:
+        """Give the bytes of these commands, and expect their replies.
+
+        Raises `ProtocolError` with kind COMMAND_SEQUENCE_ERROR if one of them may not be said; then none is.
+        """
+        ahead, last = self._ahead, self._awaited[-1] if self._awaited else None
+        waiting_alone = bool(self._awaited) and (last is None or _rule(last).alone)
+        lines = []
+        for command in commands:
+            rule = _rule(command)
+            if waiting_alone or self.failed or ahead not in rule.legal or rule.once in self._achieved:
+                raise ProtocolError(
+                    f"{command.verb or 'a SASL response'} may not be said now", ErrorKind.COMMAND_SEQUENCE_ERROR
+                )
+            lines.append(command.to_bytes())
+            ahead = next(iter(rule.outcomes.values())) or ahead
+            waiting_alone = rule.alone
+        if not self._awaited and not self._reader.idle:
+            raise self._fail("the server spoke unasked")
+        self._ahead = ahead
+        self._awaited.extend(commands)
+        return b"".join(lines)
+
+    def feed(self, data: bytes) -> list[Exchange]:
+        """Take bytes from the server and give the replies that they complete, each with its command.
+
+        Raises `ProtocolError` when the server breaks the rules. Exchanges before the fault are given first; then every
+        call raises. Only what stands behind a 220 to STARTTLS raises at once, so that nobody starts TLS on it.
+        """
+        if self._failure:
+            raise self._failure
+        exchanges: list[Exchange] = []
+        try:
+            for reply in self._reader.feed(data):
+                if self.state is State.TLS:
+                    exchanges.clear()
+                    raise self._fail("the server sent plaintext behind its 220 to STARTTLS")
+                exchanges.append(self._pair(reply))
+            if self.state is State.TLS and not self._reader.idle:
+                exchanges.clear()
+                raise self._fail("the server sent plaintext behind its 220 to STARTTLS")
+        except ProtocolError as failure:
+            self._failure = failure
+            self.state = State.CLOSED
+            if not exchanges:
+                raise
+        return exchanges
+
+    def tls_started(self) -> None:
+        """Forget all that was said in plaintext (RFC 3207 section 4.2); EHLO is next."""
+        if self.state is not State.TLS or self._failure:
+            raise ProtocolError("the server did not agree to start TLS", ErrorKind.COMMAND_SEQUENCE_ERROR)
+        self.state = self._ahead = State.START
+        self._achieved = {"STARTTLS"}
+
+    def _pair(self, reply: Reply) -> Exchange:
+        if not self._awaited:
+            return self._unasked(reply)
+        command = self._awaited.popleft()
+        rule = _rule(command)
+        if reply.code == 421 or self.state is State.CLOSED:
+            self.state = State.CLOSED
+        else:
+            self.state = self._after(rule, reply)
+        if reply.is_positive and rule.once:
+            self._achieved.add(rule.once)
+        if not self._awaited or self.state is State.CLOSED:
+            self._ahead = self.state
+        return Exchange(command, reply)
+
+    def _after(self, rule: Rule, reply: Reply) -> State:
+        outcomes = rule.outcomes
+        if reply.code not in outcomes and reply.code // 100 not in outcomes:
+            raise self._fail("the server gave a reply that its command cannot have", reply.code)
+        # Nothing can be accepted that stands on something refused: the replies belong to other commands than we think.
+        # The greeting and final dots are said in one state only, so that their rows need no such check.
+        if reply.code < 400 and rule.legal and self.state not in rule.legal | rule.late:
+            raise self._fail("the server accepted a command that cannot follow", reply.code)
+        return outcomes.get(reply.code, outcomes.get(reply.code // 100)) or self.state
+
+    def _unasked(self, reply: Reply) -> Exchange:
+        """A server may give up early, on the content or altogether; anything else unasked is out of step."""
+        if self.state is State.CONTENT and reply.code >= 400:
+            self.state = self._ahead = State.CLOSED
+            return Exchange(EndOfContent(), reply)
+        if reply.code == 421:
+            raise ProtocolError(
+                "the server closes the connection", ErrorKind.SERVER_SHUTDOWN, reply.code, reply.enhanced
+            )
+        raise self._fail("the server sent a reply that nothing asked for", reply.code)
+
+    def _fail(self, what: str, code: int | None = None) -> ProtocolError:
+        self.state = State.CLOSED
+        # The code is told in words: as a field it would make a broken conversation look like the server's verdict.
+        told = what if code is None else f"{what}: {code}"
+        self._failure = ProtocolError(told, ErrorKind.UNEXPECTED_RESPONSE)
+        return self._failure
+
+
+def _rule(command: Command | None) -> Rule:
+    return _GREETING if command is None else RULES.get(command.verb, _UNKNOWN)

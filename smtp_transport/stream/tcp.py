@@ -12,7 +12,7 @@ import time
 from contextlib import suppress
 
 from smtp_transport.config import SmtpConfig, TlsConfig, TlsMode
-from smtp_transport.errors import ErrorKind, SmtpConnectionError, SmtpError, SmtpTimeoutError, TlsError
+from smtp_transport.errors import ErrorKind, SmtpConnectionError, SmtpError, SmtpTimeoutError
 from smtp_transport.phase import Phase
 from smtp_transport.stream.base import Stream
 from smtp_transport.stream.dial import dial
@@ -36,9 +36,9 @@ def open_stream(config: SmtpConfig, deadline: float) -> Stream:
     if config.tls is TlsMode.IMPLICIT:
         try:
             stream.start_tls(config.tls_config, config.server_name, deadline, implicit=True)
-        except TlsError as error:
+        except SmtpError as error:
             stream.close()
-            raise TlsError(f"{config.host}:{config.port}: {error.message}", error.kind, phase=error.phase) from None
+            raise type(error)(f"{config.host}:{config.port}: {error.message}", error.kind, phase=error.phase) from None
         except BaseException:
             stream.close()
             raise
@@ -138,7 +138,7 @@ def _time_left(deadline: float, kind: ErrorKind, phase: Phase | None = None) -> 
 
 
 def _broken(error: OSError) -> SmtpError:
-    cause = getattr(error, "reason", None) or error.strerror or type(error).__name__
+    cause = getattr(error, "reason", None) or (error.strerror or type(error).__name__).partition(" (_ssl")[0]
     return explain_alert(error) or SmtpConnectionError(
         f"the server broke the connection ({cause.lower()})", ErrorKind.CONNECTION_RESET
     )

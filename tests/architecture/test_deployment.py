@@ -113,7 +113,7 @@ def test_the_dashboard_knows_every_option_it_is_given(where: str) -> None:
     given = [word[2:].split("=")[0].replace("-", "_") for word in flower_commands()[where] if word.startswith("--")]
     assert given
     # In a process of its own: importing Flower's options fixes process-wide choices of tornado and prometheus_client.
-    known = run(sys.executable, "-c", "from flower.options import options; print(*options.as_dict(), sep='\n')").split()
+    known = run(sys.executable, "-c", "from flower.options import options; print(*options.as_dict())").split()
     assert [name for name in given if name not in known] == []
 
 

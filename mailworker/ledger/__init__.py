@@ -1,0 +1,42 @@
+"""The ledger: the record of every mail, and the only truth about it.
+
+Law: a mail changes by the scripts alone, and every Redis error leaves this room as a LedgerError.
+"""
+
+from mailworker.ledger.book import Ledger, LedgerPolicy
+from mailworker.ledger.errors import LedgerError, LedgerFullError, LedgerReadOnlyError, LedgerUnavailableError
+from mailworker.record import (
+    Acceptance,
+    Accepted,
+    Batch,
+    Claim,
+    Claiming,
+    LaneStats,
+    MailRecord,
+    MailState,
+    NewMail,
+    Pause,
+    Settlement,
+    Sweep,
+)
+
+__all__ = [
+    "Acceptance",
+    "Accepted",
+    "Batch",
+    "Claim",
+    "Claiming",
+    "LaneStats",
+    "Ledger",
+    "LedgerError",
+    "LedgerFullError",
+    "LedgerPolicy",
+    "LedgerReadOnlyError",
+    "LedgerUnavailableError",
+    "MailRecord",
+    "MailState",
+    "NewMail",
+    "Pause",
+    "Settlement",
+    "Sweep",
+]

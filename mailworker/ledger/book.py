@@ -1,0 +1,222 @@
+"""The ledger as its users see it: one method a transition, batches in, batches out.
+
+Law: all mails of one call are of one lane, since a script touches one lane's keys. A call that raised
+LedgerUnavailableError may have been done. Every other call can be repeated as it is; a claim cannot: what it took comes
+free when the lease is over, so the Redis client must not repeat it either.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from redis import Redis
+
+from mailworker.keys import LaneKeys, lane_of
+from mailworker.ledger.errors import LedgerUnavailableError, translated
+from mailworker.ledger.reading import RECORD_FIELDS, read_claim, read_record, read_stats
+from mailworker.ledger.server import Server
+from mailworker.record import (
+    Acceptance,
+    Accepted,
+    Batch,
+    Claim,
+    Claiming,
+    LaneStats,
+    MailRecord,
+    NewMail,
+    Pause,
+    Settlement,
+    Sweep,
+)
+
+_DAY_MS = 86_400_000
+# A script keeps everybody else waiting; so many mails take some ten milliseconds.
+MOST_AT_ONCE = 1000
+# Whoever waits for a mail looks by himself after so long: a message may be lost with the link that carried it.
+_LOOK_AGAIN_SECONDS = 2.0
+_RECONNECT_SECONDS = 0.2
+_MOST_ERROR = 500
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerPolicy:
+    """How long the ledger keeps, in ms: sent mails, other ended mails, idempotency keys, bells that nobody answers."""
+
+    sent_ms: int = 7 * _DAY_MS
+    failed_ms: int = 30 * _DAY_MS
+    key_ms: int = _DAY_MS
+    bell_ttl_ms: int = 5000
+
+    def __post_init__(self) -> None:
+        """A key must not outlive the mail that it names."""
+        if min(self.sent_ms, self.failed_ms, self.key_ms, self.bell_ttl_ms) < 1:
+            raise ValueError("everything is kept for at least 1 ms")
+        if self.key_ms > min(self.sent_ms, self.failed_ms):
+            raise ValueError("an idempotency key cannot be kept longer than the record of its mail")
+
+
+class Ledger:
+    """The ledger in one Redis. Threads may share it; processes may not share its client across a fork.
+
+    `redis` answers in bytes and retries nothing: `Redis.from_url(url, retry=Retry(NoBackoff(), 0), socket_timeout=5)`.
+    Every method raises LedgerError, and ValueError for mails of another lane or more than MOST_AT_ONCE of them.
+    """
+
+    def __init__(self, redis: Redis, prefix: str = "mw", policy: LedgerPolicy | None = None) -> None:
+        self._server = Server(redis)
+        self._prefix = prefix
+        self._policy = policy or LedgerPolicy()
+
+    def accept(self, lane: str, mails: Sequence[NewMail]) -> Acceptance:
+        """Write mails of one lane, all or none, and put them in line or on the schedule.
+
+        A mail that is there already, by its id or by its idempotency key, is left as it is.
+        """
+        keys = self._keys(lane)
+        records = self._records(keys, [mail.id for mail in mails])
+        if not mails:
+            return Acceptance((), bell_due=False)
+        by_key = [keys.idempotency(mail.key) for mail in mails if mail.key]
+        arguments: list[bytes | str | int] = [self._policy.bell_ttl_ms, self._policy.key_ms, len(mails)]
+        for mail in mails:
+            arguments += (mail.id, mail.payload, mail.envelope, "p" * mail.recipients, mail.priority)
+            arguments += (_moment(mail.delay_ms or None, mail.due_ms), _moment(mail.expires_in_ms, mail.expires_ms))
+            arguments.append(mail.key or "")
+        bell, *told = self._server.run("accept", [*records, *by_key], arguments)
+        outcomes = zip(told[::2], told[1::2], strict=True)
+        return Acceptance(tuple(Accepted(mail.decode(), status.decode()) for status, mail in outcomes), bell == 1)
+
+    def claim(self, lane: str, want: Claiming, *, answering: bool) -> Batch:
+        """Lease the mails first in line, their attempts counted.
+
+        `answering`: a drain begins, so the bell that started it is no longer outstanding. No mails do not mean an empty
+        lane: see `ready_left` and `paused_ms`.
+        """
+        arguments = [want.limit, want.max_bytes, want.lease_ms, want.max_attempts, int(answering)]
+        arguments += [self._policy.bell_ttl_ms, self._policy.failed_ms]
+        paused, bell, left, mails = self._server.run("claim", self._keys(lane).every, arguments)
+        return Batch(tuple(map(read_claim, mails)), bell == 1, paused, left)
+
+    def mark_dot(self, lane: str, claims: Sequence[Claim], lease_ms: int) -> tuple[bool, ...]:
+        """Record that final dots are about to be written, and renew. False: the mail is lost and must not be sent."""
+        return self._hold("mark_dot", lane, claims, lease_ms)
+
+    def renew(self, lane: str, claims: Sequence[Claim], lease_ms: int) -> tuple[bool, ...]:
+        """Extend leases. False: the claim is no longer the caller's."""
+        return self._hold("renew", lane, claims, lease_ms)
+
+    def settle(self, lane: str, settlements: Sequence[Settlement]) -> tuple[str, ...]:
+        """Write verdicts. Answers each mail's new state, or "fenced" for a claim that is no longer the caller's.
+
+        A fenced settlement counts only where it says delivered. Repeated, it answers as it did and changes nothing.
+        """
+        keys = self._keys(lane)
+        records = self._records(keys, [settlement.claim.id for settlement in settlements])
+        if not settlements:
+            return ()
+        arguments: list[bytes | str | int] = [self._policy.sent_ms, self._policy.failed_ms]
+        for verdict in settlements:
+            arguments += (verdict.claim.id, verdict.claim.fence, verdict.letters, verdict.delay_ms)
+            arguments += (_octets(verdict.details), _octets(verdict.error[:_MOST_ERROR]), _octets(verdict.note))
+            arguments.append(int(verdict.is_possible_duplicate))
+        return tuple(state.decode() for state in self._server.run("settle", records, arguments))
+
+    def release(self, lane: str, claims: Sequence[Claim], pause: Pause | None = None) -> None:
+        """Give back claims that were not attempted, no attempt burnt, and leave the lane alone for a while if asked."""
+        records = self._records(self._keys(lane), [claim.id for claim in claims])
+        if not claims and pause is None:
+            return
+        until = (pause.base_ms, pause.cap_ms, _octets(pause.reason[:_MOST_ERROR])) if pause else ("", "", "")
+        self._server.run("release", records, [*until, *_fences(claims)])
+
+    def sweep(self, lane: str, limit: int = 500, *, hold: bool = False) -> Sweep:
+        """Put due mails in line and the mails of dead workers first in line; ring if nobody was told of work.
+
+        `hold`: a mail whose worker died at the final dot is parked in doubt, not sent again. Takes up to `limit` mails
+        of each kind.
+        """
+        keys, keep = self._keys(lane).every, self._policy.failed_ms
+        due, expired, more_due = self._server.run("wake", keys, [limit, keep])
+        recovered, too_old, in_doubt, more_lost, bell = self._server.run(
+            "recover", keys, [limit, int(hold), self._policy.bell_ttl_ms, keep]
+        )
+        return Sweep(due, recovered, expired + too_old, in_doubt, bool(more_due or more_lost), bell == 1)
+
+    def ring(self, lane: str) -> bool:
+        """Try to take the bell. True: the caller must publish one. False: one is outstanding already."""
+        with translated():
+            return bool(self._server.redis.set(self._keys(lane).bell, "1", nx=True, px=self._policy.bell_ttl_ms))
+
+    def read(self, mail_id: str) -> MailRecord | None:
+        """Read all about a mail but its payload; None if there is no such mail. Raises ValueError if this is no id."""
+        record = self._keys(lane_of(mail_id)).record(mail_id)
+        with translated(), self._server.redis.pipeline(transaction=False) as pipe:
+            pipe.hmget(record, RECORD_FIELDS)
+            pipe.hstrlen(record, "payload")
+            values, size = pipe.execute()
+        return read_record(mail_id, values, size)
+
+    def stats(self, lane: str) -> LaneStats:
+        """Count what a lane holds at this moment."""
+        return read_stats(self._server.run("stats", self._keys(lane).every, []))
+
+    def wait_ended(self, mail_id: str, timeout: float | None = None) -> MailRecord | None:
+        """Wait up to `timeout` seconds for a mail to end. None: it has not, or there is no such mail.
+
+        Raises ValueError if this is no id, LedgerUnavailableError if the ledger was out of reach to the last.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            try:
+                return self._wait(mail_id, deadline)
+            except LedgerUnavailableError:
+                if deadline is not None and time.monotonic() + _RECONNECT_SECONDS >= deadline:
+                    raise
+                time.sleep(_RECONNECT_SECONDS)
+
+    def _wait(self, mail_id: str, deadline: float | None) -> MailRecord | None:
+        """Listen first, then look, so that an end in between is not missed."""
+        channel = self._keys(lane_of(mail_id)).ended(mail_id)
+        with translated(), self._server.redis.pubsub() as listener:  # type: ignore[no-untyped-call] # redis-py
+            listener.subscribe(channel)
+            while True:
+                record = self.read(mail_id)
+                if record is None or record.state.is_final:
+                    return record
+                left = _LOOK_AGAIN_SECONDS if deadline is None else deadline - time.monotonic()
+                if left <= 0:
+                    return None
+                listener.get_message(ignore_subscribe_messages=True, timeout=min(left, _LOOK_AGAIN_SECONDS))
+
+    def _hold(self, script: str, lane: str, claims: Sequence[Claim], lease_ms: int) -> tuple[bool, ...]:
+        records = self._records(self._keys(lane), [claim.id for claim in claims])
+        if not claims:
+            return ()
+        return tuple(ours == 1 for ours in self._server.run(script, records, [lease_ms, *_fences(claims)]))
+
+    def _keys(self, lane: str) -> LaneKeys:
+        return LaneKeys(self._prefix, lane)
+
+    def _records(self, keys: LaneKeys, mail_ids: Sequence[str]) -> list[str]:
+        """The keys of a script that is told its mails."""
+        if len(mail_ids) > MOST_AT_ONCE:
+            raise ValueError(f"one call takes at most {MOST_AT_ONCE} mails")
+        return [*keys.every, *map(keys.record, mail_ids)]
+
+
+def _fences(claims: Sequence[Claim]) -> Iterator[str | int]:
+    for claim in claims:
+        yield claim.id
+        yield claim.fence
+
+
+def _octets(text: str) -> bytes:
+    """Write what a server or an error said. A verdict must not get lost because a text is no proper Unicode."""
+    return text.encode("utf-8", "replace")
+
+
+def _moment(from_now: int | None, absolute: int | None) -> str:
+    """Write a time as the script `accept` reads it."""
+    if absolute is not None:
+        return str(absolute)
+    return "" if from_now is None else f"+{from_now}"

@@ -1,0 +1,258 @@
+"""What goes into the ledger and what comes out of it: plain values, the same on both sides.
+
+Law: nothing here knows Redis. Payload, envelope, details and notes are opaque to the ledger, and never shown in a repr.
+Times are ms: durations by name (`delay_ms`), moments since the epoch and by the ledger's clock.
+"""
+
+import enum
+from dataclasses import dataclass, field
+from typing import Literal
+
+from mailworker.keys import lane_of, made_at
+
+# 2286 in ms; within what Lua and sorted sets hold exactly, even multiplied by a rank.
+_LATEST = 10**13 - 1
+
+
+class MailState(enum.StrEnum):
+    """Where a mail is. The last six are final: a mail never leaves them by itself."""
+
+    SCHEDULED = "scheduled"
+    READY = "ready"
+    SENDING = "sending"
+    DEFERRED = "deferred"
+    SENT = "sent"
+    PARTIAL = "partial"
+    DEAD = "dead"
+    IN_DOUBT = "in_doubt"
+    EXPIRED = "expired"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the mail has ended."""
+        return self in _FINAL
+
+
+_FINAL = frozenset(
+    {
+        MailState.SENT,
+        MailState.PARTIAL,
+        MailState.DEAD,
+        MailState.IN_DOUBT,
+        MailState.EXPIRED,
+        MailState.CANCELLED,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class NewMail:
+    """A mail to be accepted. Raises ValueError for values that the ledger cannot hold.
+
+    `recipients`: how many. `priority`: 0 to 9, 0 first. `delay_ms` from now, or `due_ms`, a moment: not before then.
+    `expires_in_ms` from now, or `expires_ms`: not after then. `key`: SHA-256 of an idempotency key, in hex.
+    """
+
+    id: str
+    payload: bytes = field(repr=False)
+    envelope: bytes = field(repr=False)
+    recipients: int = 1
+    priority: int = 0
+    delay_ms: int = 0
+    due_ms: int | None = None
+    expires_in_ms: int | None = None
+    expires_ms: int | None = None
+    key: str | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        """Refuse what no script could make sense of."""
+        lane_of(self.id)
+        if not self.payload or self.recipients < 1:
+            raise ValueError("a mail has a payload and a recipient")
+        if not 0 <= self.priority <= 9:
+            raise ValueError("a priority is 0 to 9")
+        if (self.delay_ms and self.due_ms is not None) or (
+            self.expires_in_ms is not None and self.expires_ms is not None
+        ):
+            raise ValueError("a time is given as a moment or counted from now, not both")
+        for ms in (self.delay_ms, self.due_ms, self.expires_in_ms, self.expires_ms):
+            if ms is not None and not 0 <= ms <= _LATEST:
+                raise ValueError("a time is out of range")
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """What became of one new mail: now `accepted`, `already` there under its id, or a `duplicate` of the mail `id`."""
+
+    id: str
+    status: Literal["accepted", "already", "duplicate"]
+
+
+@dataclass(frozen=True, slots=True)
+class Acceptance:
+    """What became of the mails of one call, in their order. `bell_due`: the caller must publish a bell."""
+
+    outcomes: tuple[Accepted, ...]
+    bell_due: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Claiming:
+    """How much one claim may take: `limit` mails and `max_bytes` of payload, though always one mail if there is one.
+
+    `lease_ms`: how long before the mails are given to others. `max_attempts`: a mail claimed more often is dead.
+    """
+
+    limit: int
+    max_bytes: int
+    lease_ms: int
+    max_attempts: int
+
+    def __post_init__(self) -> None:
+        """Refuse a claim that could take nothing or hold nothing."""
+        if not 1 <= self.limit <= 1000 or min(self.max_bytes, self.lease_ms, self.max_attempts) < 1:
+            raise ValueError("a claim takes 1 to 1000 mails, and bytes, lease and attempts from 1 on")
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One claimed mail. `fence` proves the claim; `attempts` counts this one.
+
+    `recipients` is a letter for each: p pending, d delivered, b bounced, i in doubt. `details`: "" or what the last
+    settlement said. `possible_duplicates`: how many earlier attempts may have delivered without our knowing.
+    """
+
+    id: str
+    fence: int
+    attempts: int
+    payload: bytes = field(repr=False)
+    envelope: bytes = field(repr=False)
+    recipients: str
+    details: str = field(repr=False)
+    possible_duplicates: int
+    priority: int
+    accepted_ms: int
+    expires_ms: int | None
+
+    @property
+    def created_ms(self) -> int:
+        """When the producer made the mail, by its own clock."""
+        return made_at(self.id)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What a claim got. `paused_ms`: the lane is left alone for so long. `ready_left`: mails still in line."""
+
+    mails: tuple[Claim, ...]
+    bell_due: bool
+    paused_ms: int
+    ready_left: int
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """The verdict on one attempt.
+
+    `letters`: one for each recipient, in the claim's order: d, b or i; - or p leaves it as it is. `delay_ms`: when the
+    pending ones are due again. `details`, `error`, `note`: for the record, "" for nothing; a note is one short line of
+    JSON. `is_possible_duplicate`: the attempt may have delivered, and the mail will be sent again.
+    """
+
+    claim: Claim
+    letters: str
+    delay_ms: int = 0
+    details: str = field(default="", repr=False)
+    error: str = field(default="", repr=False)
+    note: str = field(default="", repr=False)
+    is_possible_duplicate: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse verdicts that fit no recipient, and a note that would break the history."""
+        if len(self.letters) != len(self.claim.recipients) or set(self.letters) - set("-pdbi"):
+            raise ValueError("letters are one of - p d b i for each recipient")
+        if not 0 <= self.delay_ms <= _LATEST:
+            raise ValueError("a delay is out of range")
+        if "\n" in self.note:
+            raise ValueError("a note is one line")
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Leave a lane alone: `base_ms` the first time, twice as long after each further failure, at most `cap_ms`."""
+
+    base_ms: int
+    cap_ms: int
+    reason: str
+
+    def __post_init__(self) -> None:
+        """Refuse a pause that is none."""
+        if not 1 <= self.base_ms <= self.cap_ms <= _LATEST:
+            raise ValueError("a pause lasts at least 1 ms, and its cap is not below its base")
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """What a sweep did, in mails. `more`: call again at once. `bell_due`: the caller must publish a bell."""
+
+    due: int
+    recovered: int
+    expired: int
+    in_doubt: int
+    more: bool
+    bell_due: bool
+
+
+@dataclass(frozen=True, slots=True)
+class MailRecord:
+    """All that the ledger knows of a mail, save its payload. Fields as in `Claim`; `ended_ms` None: not final yet.
+
+    `due_ms`: when a scheduled or deferred mail is looked at again. `phase`: "dot" while the end of the mail may be on
+    the wire. `history`: lines of JSON, the newest last, at most 20. `payload_bytes`: 0 when it is gone.
+    """
+
+    id: str
+    version: int
+    state: MailState
+    envelope: bytes = field(repr=False)
+    recipients: str
+    details: str = field(repr=False)
+    attempts: int
+    fence: int
+    phase: str
+    priority: int
+    accepted_ms: int
+    due_ms: int | None
+    expires_ms: int | None
+    ended_ms: int | None
+    possible_duplicates: int
+    key: str | None = field(repr=False)
+    error: str = field(repr=False)
+    history: tuple[str, ...] = field(repr=False)
+    payload_bytes: int
+
+    @property
+    def created_ms(self) -> int:
+        """When the producer made the mail, by its own clock."""
+        return made_at(self.id)
+
+
+@dataclass(frozen=True, slots=True)
+class LaneStats:
+    """What a lane holds at one moment, in mails. `oldest_ready_age_ms`: None when nobody is in line.
+
+    `counts`, where not 0: accepted, delivered, partial, dead, in_doubt, expired, deferred, recovered,
+    possible_duplicates.
+    """
+
+    ready: int
+    due: int
+    claims: int
+    dead: int
+    in_doubt: int
+    oldest_ready_age_ms: int | None
+    paused_ms: int
+    pause_failures: int
+    pause_reason: str
+    counts: dict[str, int]

@@ -1,0 +1,13 @@
+-- A mail's history: lines of JSON, the last 20 of them.
+local function remember(record, line)
+  local history = redis.call('HGET', record, 'history')
+  history = history and history .. '\n' .. line or line
+  local _, breaks = string.gsub(history, '\n', '')
+  if breaks >= 20 then history = string.sub(history, string.find(history, '\n', 1, true) + 1) end
+  redis.call('HSET', record, 'history', history)
+end
+
+-- What happened to a mail without a worker to tell it.
+local function note(record, event)
+  remember(record, '{"at":' .. int(NOW) .. ',"event":"' .. event .. '"}')
+end

@@ -1,0 +1,6 @@
+-- The lane's keys: the same eight, in the same order, for every script.
+local READY, DUE, CLAIMS, DEAD, IN_DOUBT, BELL, PAUSE, COUNTS = unpack(KEYS, 1, 8)
+local PREFIX = string.sub(READY, 1, -6)
+
+-- The record of a mail that the script itself took from one of the lane's sets: same hash tag, same Cluster slot.
+local function record_of(id) return PREFIX .. 'm:' .. id end

@@ -1,0 +1,44 @@
+-- recover: put mails whose worker died first in line again, and ring the bell if there is work that nobody was told of.
+-- KEYS     lane
+-- ARGV     most mails, hold mails in doubt 0|1, bell ttl ms, ms to keep the record of an ended mail
+-- ANSWERS  mails put in line, mails expired, mails in doubt, more waiting 0|1, bell due 0|1
+-- PARTS    lane clock room queue bell ending history
+local most, is_hold, keep = tonumber(ARGV[1]), ARGV[2] == '1', ARGV[4]
+local recovered, expired, in_doubt = 0, 0, 0
+
+local lost = redis.call('ZRANGEBYSCORE', CLAIMS, '-inf', int(NOW), 'LIMIT', 0, most)
+for _, id in ipairs(lost) do
+  local record = record_of(id)
+  local state, phase, letters, accepted, expires =
+    unpack(redis.call('HMGET', record, 'state', 'phase', 'recipients', 'accepted', 'expires'))
+  local is_expired = expires and tonumber(expires) <= NOW
+  if state ~= 'sending' then
+    redis.call('ZREM', CLAIMS, id)
+  elseif phase == 'dot' and (is_hold or is_expired) then
+    -- Perhaps delivered, and not to be sent again: only a person can tell.
+    redis.call('HSET', record, 'recipients', (string.gsub(letters, 'p', 'i')), 'error', 'lost at the final dot')
+    note(record, 'in doubt')
+    finish(record, id, 'in_doubt', keep)
+    in_doubt = in_doubt + 1
+  elseif is_expired then
+    redis.call('HSET', record, 'error', 'expired')
+    note(record, 'expired')
+    finish(record, id, 'expired', keep)
+    expired = expired + 1
+  else
+    if phase == 'dot' then
+      redis.call('HINCRBY', record, 'possible_duplicates', 1)
+      redis.call('HINCRBY', COUNTS, 'possible_duplicates', 1)
+    end
+    redis.call('ZREM', CLAIMS, id)
+    redis.call('HDEL', record, 'phase')
+    -- With the fence moved on, a worker that was only slow finds its claim lost.
+    redis.call('HINCRBY', record, 'fence', 1)
+    redis.call('HSET', record, 'state', 'ready')
+    note(record, 'recovered')
+    line_up(id, RECOVERED, tonumber(accepted) or NOW)
+    recovered = recovered + 1
+  end
+end
+if recovered > 0 then redis.call('HINCRBY', COUNTS, 'recovered', recovered) end
+return {recovered, expired, in_doubt, #lost == most and 1 or 0, ring(ARGV[3])}

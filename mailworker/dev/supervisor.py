@@ -101,7 +101,7 @@ class Supervisor:
     """
 
     def __init__(self, log_folder: Path) -> None:
-        self._log_folder = log_folder
+        self.log_folder = log_folder
         self._children: list[Child] = []
         self._warden: subprocess.Popen[bytes] | None = None
         self._old_handlers: dict[int, signal._HANDLER] = {}
@@ -131,8 +131,8 @@ class Supervisor:
 
     def start(self, command: Command) -> Child:
         """Start a child. A program that cannot be run shows as a child that died: `Child.check` tells."""
-        self._log_folder.mkdir(parents=True, exist_ok=True)
-        log = self._log_folder / f"{command.name}.log"
+        self.log_folder.mkdir(parents=True, exist_ok=True)
+        log = self.log_folder / f"{command.name}.log"
         with self._shield():
             guard = self._warden or self._start_warden()
             with log.open("ab") as output:

@@ -1,0 +1,90 @@
+"""`mailworker config`: the settings, checked or shown."""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import click
+
+from mailworker.cli.output import FAILED, SettingsFault, print_json
+from mailworker.runtime import smtp_config
+from mailworker.sealing import KeyRing
+from mailworker.settings import PREFIX, Settings, SettingsError, load_settings
+
+
+@click.group("config")
+def command() -> None:
+    """Check the settings, or show them with secrets masked."""
+
+
+@command.command("check")
+@click.option("--connect", is_flag=True, help="Also ask the ledger whether it is there, and set up to keep mail.")
+def check(connect: bool) -> None:  # noqa: FBT001 - click's option
+    """Check the settings as a worker would. Exit status 2 if they are wrong, 1 if --connect finds a fault."""
+    settings = load_settings()
+    faults = list(_faults(settings))
+    if faults:
+        raise SettingsFault("\n".join(faults))
+    found = list(_ledger_faults()) if connect else []
+    for fault in found:
+        click.echo(fault, err=True)
+    if found:
+        raise click.exceptions.Exit(FAILED)
+    click.echo(f"the settings are right: lanes {', '.join(sorted(settings.lanes))}")
+
+
+@command.command("show")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of variables.")
+def show(as_json: bool) -> None:  # noqa: FBT001 - click's option
+    """Show every setting in force, as environment variables. Secrets are masked."""
+    plain = load_settings().model_dump(mode="json")
+    if as_json:
+        print_json(plain)
+        return
+    for name, value in _variables(plain, PREFIX.removesuffix("_")):
+        click.echo(f"{name}={value if isinstance(value, str) else json.dumps(value)}")
+
+
+def _faults(settings: Settings) -> Iterator[str]:
+    try:
+        KeyRing.parse(key.get_secret_value() for key in settings.sealing.keys)
+    except ValueError as error:
+        yield f"{PREFIX}SEALING__KEYS: {error}"
+    for name in sorted({lane.relay for lane in settings.lanes.values()}):
+        try:
+            smtp_config(name, settings.relays[name])
+        except SettingsError as error:
+            yield str(error)
+
+
+def _ledger_faults() -> Iterator[str]:
+    """Whatever would let the ledger forget a mail that it has accepted."""
+    from redis import RedisError  # noqa: PLC0415 - only with --connect
+
+    from mailworker.celery import app  # noqa: PLC0415 - only with --connect
+
+    try:
+        client = app.runtime.redis
+        client.ping()
+    except RedisError as error:
+        yield f"the ledger does not answer: {type(error).__name__}"
+        return
+    try:
+        told: Mapping[str | None, str | None] = client.config_get("maxmemory-policy", "appendonly")
+    except RedisError:
+        # A hosted server may forbid the question; then its operator must know.
+        return
+    if told.get("maxmemory-policy") != "noeviction":
+        yield "the ledger's maxmemory-policy is not noeviction: it may throw mails away when memory is short"
+    if told.get("appendonly") != "yes":
+        yield "the ledger's appendonly is off: a restart may lose mails that it has accepted"
+
+
+def _variables(plain: Mapping[str, Any], above: str) -> Iterator[tuple[str, Any]]:
+    separator = "_" if above == PREFIX.removesuffix("_") else "__"
+    for name, value in plain.items():
+        path = f"{above}{separator}{name.upper()}"
+        if isinstance(value, Mapping):
+            yield from _variables(value, path)
+        elif value is not None:
+            yield path, ",".join(map(str, value)) if isinstance(value, list) else value

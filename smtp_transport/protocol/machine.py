@@ -253,3 +253,8 @@ class Machine:
 
 def _rule(command: Command | None) -> Rule:
     return _GREETING if command is None else RULES.get(command.verb, _UNKNOWN)
+
+
+def phase_of(command: Command) -> Phase | None:
+    """Give the phase of a mail's way that the command belongs to; None if it belongs to none."""
+    return _rule(command).phase

@@ -1,0 +1,47 @@
+"""What the server's answers to AUTH mean (RFC 4954 sections 4 and 6).
+
+Law: a reply's text never enters an error here, for a server may echo what it was sent.
+"""
+
+import base64
+import binascii
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from smtp_transport.errors import AuthenticationError, ErrorKind, ProtocolError
+from smtp_transport.phase import Phase
+from smtp_transport.reply import Reply
+
+_MEANING: Final[Mapping[int, tuple[ErrorKind, str]]] = MappingProxyType(
+    {
+        432: (ErrorKind.CREDENTIALS_EXPIRED, "the server wants the password to be changed first"),
+        454: (ErrorKind.AUTHENTICATION, "the server cannot authenticate at the moment"),
+        504: (ErrorKind.AUTH_METHOD_NOT_SUPPORTED, "the server does not know the mechanism that it offered"),
+        530: (ErrorKind.AUTHENTICATION_REQUIRED, "the server wants something else before authentication"),
+        534: (ErrorKind.AUTH_METHOD_NOT_SUPPORTED, "the server wants a stronger mechanism, or another password"),
+        535: (ErrorKind.CREDENTIALS_INVALID, "the server did not accept the credentials"),
+        538: (ErrorKind.AUTH_METHOD_NOT_SUPPORTED, "the server wants TLS before this mechanism"),
+    }
+)
+_OTHER: Final = (ErrorKind.AUTHENTICATION, "the server refused to authenticate")
+
+
+def refusal(reply: Reply) -> AuthenticationError | ProtocolError:
+    """Turn a 4xx or 5xx reply to AUTH, or to a response, into an error."""
+    if reply.code == 421:
+        return ProtocolError(
+            "the server closes the connection", ErrorKind.SERVER_SHUTDOWN, reply.code, reply.enhanced, Phase.AUTH
+        )
+    kind, what = _MEANING.get(reply.code, _OTHER)
+    return AuthenticationError(what, kind, reply.code, reply.enhanced, Phase.AUTH)
+
+
+def decode_challenge(reply: Reply) -> bytes:
+    """Read the challenge in a 334 reply; `ProtocolError` if it is not base64."""
+    try:
+        return base64.b64decode(reply.text.strip(), validate=True)
+    except (binascii.Error, ValueError):
+        raise ProtocolError(
+            "the server sent a challenge that is not base64", ErrorKind.INVALID_RESPONSE, phase=Phase.AUTH
+        ) from None

@@ -1,0 +1,124 @@
+"""The machine joined to a stream: say commands, hear replies, each wait within the patience of this link.
+
+Law: an error closes the stream before it is raised, and tells the phase. When a write fails, what the server had said
+is read before the failure is believed: the reason usually is in it.
+"""
+
+import time
+from collections import deque
+from typing import Final
+
+from smtp_transport.config import TlsConfig
+from smtp_transport.connection.trouble import at_phase
+from smtp_transport.errors import ErrorKind, ProtocolError, SmtpConnectionError, SmtpError
+from smtp_transport.phase import Phase
+from smtp_transport.protocol.commands import Command
+from smtp_transport.protocol.machine import Machine, phase_of
+from smtp_transport.reply import Reply
+from smtp_transport.stream import Stream
+
+_CHUNK: Final = 262_144
+"""Octets written under one deadline: a slow link that moves is not cut off, a stalled one is."""
+_LAST_WORDS: Final = 0.25
+"""Seconds to read what a server had said before a write failed: it is already there, or it is not."""
+
+
+class Conversation:
+    """Owns a stream. `patience` is in seconds, for each write and each reply."""
+
+    def __init__(self, stream: Stream, patience: float) -> None:
+        self.patience = patience
+        self._stream = stream
+        self._machine = Machine()
+        self._heard: deque[Reply] = deque()
+        self._write_failure: SmtpError | None = None
+        self._closed = False
+
+    @property
+    def usable(self) -> bool:
+        """Whether a mail can be sent on this link: nothing is out of step, nothing is half-done."""
+        return not self._closed and self._write_failure is None and self._machine.settled and not self._heard
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether RSET is needed before the next MAIL."""
+        return self._machine.in_transaction
+
+    @property
+    def tls_version(self) -> str | None:
+        """The version of TLS in use; None in clear text."""
+        return self._stream.tls_version
+
+    def ask(self, command: Command) -> Reply:
+        """Say one command and wait for its reply."""
+        self.say(command)
+        return self.hear()
+
+    def say(self, *commands: Command) -> None:
+        """Write these commands at once. A failure to write is told by `hear`."""
+        phase = phase_of(commands[0])
+        if self._write_failure or self._closed:
+            raise self._broken(self._write_failure or _closed_by("this client"), phase)
+        try:
+            line = self._machine.send(*commands)
+        except SmtpError as error:
+            # What the caller may not say harms nothing; what the server may not have said ends the link.
+            raise (self._broken(error, phase) if self._machine.failed else at_phase(error, phase)) from error
+        try:
+            self._stream.write(line, self._deadline())
+        except SmtpError as error:
+            self._write_failure = error
+
+    def hear(self) -> Reply:
+        """Wait for the next reply."""
+        deadline = self._deadline()
+        while not self._heard:
+            phase = self._machine.phase
+            try:
+                data = b"" if self._machine.failed else self._read(deadline)
+                self._heard.extend(exchange.reply for exchange in self._machine.feed(data))
+            except ProtocolError as error:
+                raise self._broken(error, phase) from error
+            except SmtpError as error:
+                raise self._broken(self._write_failure or error, phase) from error
+        return self._heard.popleft()
+
+    def pour(self, content: bytes) -> Reply | None:
+        """Write content. None if all of it was written; the server's reply if it gave up before that."""
+        for start in range(0, len(content), _CHUNK):
+            try:
+                self._stream.write(content[start : start + _CHUNK], self._deadline())
+            except SmtpError as error:
+                self._write_failure = error
+                return self.hear()
+        return None
+
+    def start_tls(self, tls: TlsConfig, server_name: str) -> None:
+        """Upgrade the stream, after a 220 to STARTTLS."""
+        try:
+            self._stream.start_tls(tls, server_name, self._deadline())
+            self._machine.tls_started()
+        except SmtpError as error:
+            raise self._broken(error, Phase.TLS) from error
+
+    def close(self) -> None:
+        """Close the stream; may be repeated."""
+        self._closed = True
+        self._stream.close()
+
+    def _read(self, deadline: float) -> bytes:
+        data = self._stream.read(deadline)
+        if not data:
+            raise _closed_by("the server")
+        return data
+
+    def _deadline(self) -> float:
+        return time.monotonic() + (_LAST_WORDS if self._write_failure else self.patience)
+
+    def _broken(self, error: SmtpError, phase: Phase | None) -> SmtpError:
+        self.close()
+        return at_phase(error, phase)
+
+
+def _closed_by(whom: str) -> SmtpConnectionError:
+    return SmtpConnectionError(f"the connection was closed by {whom}", ErrorKind.CONNECTION_RESET)

@@ -1,0 +1,130 @@
+"""How a conversation begins: greeting, EHLO, TLS, EHLO again, authentication.
+
+Law: it fails closed. What the configuration asks for happens, or an error is raised; nothing weaker is tried instead.
+"""
+
+from dataclasses import dataclass
+
+from smtp_transport.auth import choose, decode_challenge, refusal
+from smtp_transport.auth.mechanism import Mechanism
+from smtp_transport.config import Credentials, SmtpConfig, TlsMode
+from smtp_transport.connection.conversation import Conversation
+from smtp_transport.connection.trouble import at_phase, refused, shutdown
+from smtp_transport.errors import AuthenticationError, ErrorKind, SmtpError, SmtpTimeoutError, TlsError
+from smtp_transport.phase import Phase
+from smtp_transport.protocol.capabilities import Capabilities
+from smtp_transport.protocol.commands import Auth, AuthCancel, AuthResponse, Ehlo, Helo, StartTls
+from smtp_transport.reply import Reply
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What was learnt and settled while a conversation began."""
+
+    banner: str
+    capabilities: Capabilities
+    authenticated_as: str | None = None
+
+
+def begin(talk: Conversation, config: SmtpConfig) -> Opened:
+    """Come to where mails can be sent. Raises `SmtpError` with its phase; the caller closes."""
+    if config.tls is TlsMode.IMPLICIT and talk.tls_version is None:
+        raise TlsError("implicit TLS was asked for, and the stream is in clear text", phase=Phase.TLS)
+    banner = greet(talk)
+    capabilities = introduce(talk, config.local_hostname)
+    if talk.tls_version is None and config.tls is not TlsMode.NONE and start_tls(talk, config, capabilities):
+        # Whoever sits in between could have written what was offered before (RFC 3207 section 4.2).
+        capabilities = introduce(talk, config.local_hostname)
+    if config.credentials is None:
+        return Opened(banner, capabilities)
+    authenticate(talk, config, config.credentials, capabilities)
+    return Opened(banner, capabilities, config.credentials.username)
+
+
+def greet(talk: Conversation) -> str:
+    """Wait for the greeting and give its text."""
+    try:
+        reply = talk.hear()
+    except SmtpTimeoutError as error:
+        if talk.tls_version is not None:
+            raise
+        # A server that speaks TLS from the first byte waits for us, as we do for it.
+        told = f"{error.message}; does this port want implicit TLS?"
+        raise SmtpTimeoutError(told, error.kind, phase=error.phase) from error
+    if not reply.is_positive:
+        raise refused(reply, Phase.GREETING)
+    return reply.text
+
+
+def introduce(talk: Conversation, name: str) -> Capabilities:
+    """Say EHLO, or HELO to a server that knows no EHLO (RFC 5321 section 3.2)."""
+    reply = talk.ask(Ehlo(name))
+    if reply.is_positive:
+        return Capabilities.parse(reply)
+    if reply.is_permanent:
+        reply = talk.ask(Helo(name))
+        if reply.is_positive:
+            return Capabilities()
+    raise refused(reply, Phase.EHLO)
+
+
+def start_tls(talk: Conversation, config: SmtpConfig, capabilities: Capabilities) -> bool:
+    """Upgrade to TLS; False if the link stays in clear text, and may."""
+    reply = talk.ask(StartTls()) if capabilities.starttls else None
+    if reply is not None and reply.is_positive:
+        talk.start_tls(config.tls_config, config.server_name)
+        return True
+    if reply is not None and reply.code == 421:
+        raise shutdown(reply, Phase.STARTTLS)
+    if config.tls is TlsMode.OPPORTUNISTIC and config.may_be_plaintext:
+        return False
+    raise _no_tls(reply)
+
+
+def _no_tls(reply: Reply | None) -> TlsError:
+    if reply is None:
+        told = "the server does not offer STARTTLS, and mail may not go in clear text"
+        return TlsError(told, ErrorKind.STARTTLS_NOT_SUPPORTED, phase=Phase.STARTTLS)
+    # 454 is "not now" (RFC 3207 section 4), which is no statement about support.
+    kind = ErrorKind.TLS if reply.is_transient else ErrorKind.STARTTLS_NOT_SUPPORTED
+    return TlsError(refused(reply, Phase.STARTTLS).message, kind, reply.code, reply.enhanced, Phase.STARTTLS)
+
+
+def authenticate(talk: Conversation, config: SmtpConfig, credentials: Credentials, capabilities: Capabilities) -> None:
+    """Prove who we are, by the best mechanism that credentials, server and link allow."""
+    try:
+        mechanism = choose(
+            credentials,
+            capabilities.auth_mechanisms,
+            may_reveal_secret=talk.tls_version is not None or config.may_authenticate_plaintext,
+            insist=config.auth_method,
+        )
+        reply = _exchange(talk, mechanism, credentials)
+    except SmtpError as error:
+        raise at_phase(error, Phase.AUTH) from error
+    if not reply.is_positive:
+        raise refusal(reply)
+
+
+def _exchange(talk: Conversation, mechanism: Mechanism, credentials: Credentials) -> Reply:
+    exchange = mechanism.begin(credentials)
+    unsaid = next(exchange)
+    opening = Auth(mechanism.name, unsaid)
+    if opening.is_short_enough:
+        unsaid = None
+    else:
+        opening = Auth(mechanism.name)
+    reply = talk.ask(opening)
+    while reply.is_intermediate:
+        try:
+            challenge = decode_challenge(reply)
+            response = exchange.send(challenge) if unsaid is None else unsaid
+        except StopIteration:
+            talk.ask(AuthCancel())
+            raise AuthenticationError("the server went on asking when all had been said") from None
+        except SmtpError:
+            talk.ask(AuthCancel())
+            raise
+        unsaid = None
+        reply = talk.ask(AuthResponse(response or b""))
+    return reply

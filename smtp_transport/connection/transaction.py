@@ -1,0 +1,106 @@
+"""One mail on its way: what is to be said, what became of each recipient, and the step from content to commitment."""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+
+from smtp_transport.connection.conversation import Conversation
+from smtp_transport.connection.trouble import shutdown
+from smtp_transport.envelope import Transaction
+from smtp_transport.errors import CancelledError, ErrorKind, MessageError, SmtpError
+from smtp_transport.phase import Phase
+from smtp_transport.protocol.capabilities import Capabilities
+from smtp_transport.protocol.commands import BodyType, EndOfContent, Mail, Rcpt
+from smtp_transport.protocol.content import canonical, dot_stuffed
+from smtp_transport.receipt import Receipt, RecipientReceipt
+from smtp_transport.reply import Reply
+
+Permit = Callable[[Sequence[int]], Collection[int]]
+"""Asked just before final dots are written, with the positions of the mails: answers which of them may be committed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A mail in the words of the wire: `content` is canonical and dot-stuffed, without the final dot."""
+
+    mail: Mail
+    recipients: tuple[Rcpt, ...]
+    content: bytes
+
+
+def prepare(transaction: Transaction, capabilities: Capabilities, max_size: int | None) -> Outgoing:
+    """Translate a transaction for a server with these capabilities; `max_size` in octets bounds it besides.
+
+    Raises `MessageError` if this mail cannot be sent to this server. Nothing has been written then.
+    """
+    envelope = transaction.envelope
+    if not envelope.recipients:
+        raise _unfit("the mail has no recipient", ErrorKind.INVALID_RECIPIENT_ADDRESS)
+    content = transaction.render(capabilities.eight_bit_mime)
+    smtputf8 = envelope.needs_smtputf8 or content.utf8_headers
+    if smtputf8 and not capabilities.smtputf8:
+        raise _unfit("the mail needs SMTPUTF8, which the server does not offer", ErrorKind.CAPABILITY_MISMATCH)
+    if content.eight_bit and not capabilities.eight_bit_mime:
+        raise _unfit("the mail needs 8BITMIME, which the server does not offer", ErrorKind.CAPABILITY_MISMATCH)
+    data = canonical(content.data)
+    limit = min((limit for limit in (capabilities.max_size, max_size) if limit is not None), default=len(data))
+    if len(data) > limit:
+        raise _unfit(f"the mail has {len(data)} octets, {limit} are allowed", ErrorKind.MESSAGE_TOO_LARGE)
+    mail = Mail(
+        envelope.sender,
+        size=len(data) if capabilities.size else None,
+        body=BodyType.EIGHT_BIT if content.eight_bit else None,
+        smtputf8=smtputf8,
+    )
+    return Outgoing(mail, tuple(Rcpt(r, smtputf8) for r in envelope.recipients), dot_stuffed(data))
+
+
+def _unfit(what: str, kind: ErrorKind) -> MessageError:
+    return MessageError(what, kind, phase=Phase.MAIL)
+
+
+class Fates:
+    """What is known so far of each recipient. A fate is noted once and stays."""
+
+    def __init__(self, recipients: Sequence[str]) -> None:
+        self._recipients = recipients
+        self._known: list[RecipientReceipt | None] = [None] * len(recipients)
+
+    @property
+    def pending(self) -> list[int]:
+        """Positions of the recipients that may still get the mail."""
+        return [position for position, fate in enumerate(self._known) if fate is None]
+
+    def settle(self, phase: Phase, reply: Reply, position: int | None = None) -> None:
+        """Note the reply that decides about one recipient, or about all that are pending.
+
+        Raises `ProtocolError` if the server leaves with it: nothing more can be said.
+        """
+        for undecided in self.pending:
+            if position in {None, undecided}:
+                self._known[undecided] = RecipientReceipt(self._recipients[undecided], phase, reply)
+        if reply.code == 421:
+            raise shutdown(reply, phase)
+
+    def receipt(self, error: SmtpError | None, duration: float) -> Receipt:
+        """Sum up. Those who are pending fell with the error, in its phase."""
+        phase = (error.phase if error else None) or Phase.MAIL
+        recipients = (
+            fate or RecipientReceipt(address, phase)
+            for address, fate in zip(self._recipients, self._known, strict=True)
+        )
+        return Receipt(tuple(recipients), error, duration)
+
+
+def send_content(talk: Conversation, outgoing: Outgoing, fates: Fates, may_commit: Callable[[], bool]) -> None:
+    """Write the content, and the final dot if it may be; the server has said 354.
+
+    Raises `SmtpError` when the link can't go on. Up to the dot nothing is sent as far as the server is concerned.
+    """
+    gave_up = talk.pour(outgoing.content)
+    if gave_up is not None:
+        fates.settle(Phase.BODY, gave_up)
+        return
+    if not may_commit():
+        # There is no way back from 354 but to leave: every line is content until the dot.
+        raise CancelledError("the mail was not permitted to be committed", phase=Phase.BODY)
+    fates.settle(Phase.DOT, talk.ask(EndOfContent()))

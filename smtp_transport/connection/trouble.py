@@ -1,0 +1,41 @@
+"""Errors of a conversation: each says in which phase it fell."""
+
+import re
+from typing import Final
+
+from smtp_transport.errors import AuthenticationError, ErrorKind, ProtocolError, SmtpError
+from smtp_transport.phase import Phase
+from smtp_transport.reply import Reply
+
+_ADDRESS: Final = re.compile(r"[^\s<>()\[\],;:\"]+@[^\s<>()\[\],;:\"]+")
+_MAX_TOLD: Final = 200
+
+
+def at_phase(error: SmtpError, phase: Phase | None) -> SmtpError:
+    """Give the same error with its phase, unless it has one."""
+    if error.phase is not None or phase is None:
+        return error
+    told = f"{error.message}, while {phase.telling}"
+    return type(error)(told, error.kind, error.code, error.enhanced_code, phase)
+
+
+def refused(reply: Reply, phase: Phase) -> SmtpError:
+    """Make an error of a refusal that no mail has a part in: of the greeting, EHLO, STARTTLS or RSET.
+
+    The server's own words are often the only clue, so they are told, shortened and with addresses masked.
+    """
+    if reply.code == 421:
+        return shutdown(reply, phase)
+    words = _ADDRESS.sub("***", " ".join(reply.lines))[:_MAX_TOLD]
+    told = f"the server refused, while {phase.telling}: {words or 'no reason given'}"
+    if reply.code == 530:
+        return AuthenticationError(told, ErrorKind.AUTHENTICATION_REQUIRED, reply.code, reply.enhanced, phase)
+    return ProtocolError(told, ErrorKind.UNEXPECTED_RESPONSE, reply.code, reply.enhanced, phase)
+
+
+def shutdown(reply: Reply, phase: Phase | None) -> ProtocolError:
+    """Make an error of a 421."""
+    while_ = f", while {phase.telling}" if phase else ""
+    return ProtocolError(
+        f"the server closes the connection{while_}", ErrorKind.SERVER_SHUTDOWN, reply.code, reply.enhanced, phase
+    )

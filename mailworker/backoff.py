@@ -1,0 +1,43 @@
+"""When to try again: a pure function of how often it was tried.
+
+First a few quick retries, doubling, for what heals by itself (greylisting, a busy server); then minutes to hours. Every
+wait is half fixed, half random, so that mails deferred together do not come back together.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+class Interval(Protocol):
+    """Celery's `get_exponential_backoff_interval`: min(maximum, factor * 2**retries), in the caller's unit."""
+
+    def __call__(self, factor: int, retries: int, maximum: int, full_jitter: bool = False) -> int:  # noqa: FBT001, FBT002 - Celery's signature
+        """Give the interval, random between 0 and it if `full_jitter`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """A retry schedule; all times in milliseconds."""
+
+    interval: Interval
+    quick_retries: int = 3
+    quick_first_ms: int = 500
+    quick_max_ms: int = 30_000
+    slow_first_ms: int = 60_000
+    slow_max_ms: int = 4 * 3_600_000
+
+    def wait_ms(self, attempts: int, asked_seconds: float | None = None) -> int:
+        """The wait after attempt number `attempts` (from 1): at least what the server asked for, within the bound."""
+        retry = max(attempts, 1) - 1
+        if retry < self.quick_retries:
+            wait = self._jittered(self.quick_first_ms, retry, self.quick_max_ms)
+        else:
+            wait = self._jittered(self.slow_first_ms, retry - self.quick_retries, self.slow_max_ms)
+        return min(max(wait, int((asked_seconds or 0) * 1000)), self.slow_max_ms)
+
+    def _jittered(self, first: int, retries: int, maximum: int) -> int:
+        # 2**retries would be a huge number after many attempts; 32 doublings exceed every bound.
+        retries = min(retries, 32)
+        half, bound = max(first // 2, 1), max(maximum // 2, 1)
+        return self.interval(half, retries, bound) + self.interval(half, retries, bound, full_jitter=True)

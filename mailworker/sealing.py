@@ -1,0 +1,94 @@
+"""Encryption of what mails say, before Redis sees it (AES-256-GCM, NIST SP 800-38D).
+
+A sealed blob: b"MW", version (1 byte), length of the key id (1), the key id, a nonce (12), the ciphertext with its tag.
+The header, the mail's id and the field's name are authenticated: a blob cannot be moved to another mail or field.
+Version 0 is not encrypted: what a ring without keys writes. Old keys go on reading after a new one writes.
+"""
+
+import base64
+import binascii
+import os
+from collections.abc import Iterable
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+_MAGIC = b"MW"
+_CLEAR, _AES_GCM = 0, 1
+_NONCE_BYTES = 12
+_KEY_BYTES = 32
+
+
+class SealError(Exception):
+    """A blob cannot be opened. `is_key_missing` tells a wrong or missing key from a blob that never was one."""
+
+    def __init__(self, message: str, is_key_missing: bool = False) -> None:  # noqa: FBT001, FBT002 - positional for pickle
+        """Keep both in args: pickle builds the error again from them."""
+        super().__init__(message, is_key_missing)
+        self.is_key_missing = is_key_missing
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class KeyRing:
+    """Keys by id; the first one writes. `KeyRing.parse(["2026a:base64…"])`, or `KeyRing()` to write unencrypted."""
+
+    def __init__(self, keys: Iterable[tuple[str, bytes]] = ()) -> None:
+        self._ciphers: dict[str, AESGCM] = {}
+        for key_id, key in keys:
+            if not (key_id.isascii() and key_id.isprintable() and 0 < len(key_id) <= 64):
+                raise ValueError("a sealing key's id must be 1 to 64 printable ASCII characters")
+            if len(key) != _KEY_BYTES:
+                raise ValueError(f"sealing key {key_id!r} must be {_KEY_BYTES} bytes, not {len(key)}")
+            if key_id in self._ciphers:
+                raise ValueError(f"sealing key {key_id!r} is there twice")
+            self._ciphers[key_id] = AESGCM(key)
+        self._writer = next(iter(self._ciphers), None)
+
+    @classmethod
+    def parse(cls, texts: Iterable[str]) -> "KeyRing":
+        """Read `id:base64` texts. Raises ValueError that names the id, never the key."""
+        keys = []
+        for text in texts:
+            key_id, colon, encoded = text.partition(":")
+            if not colon:
+                raise ValueError("a sealing key must look like id:base64-of-32-bytes")
+            try:
+                keys.append((key_id, base64.b64decode(encoded, validate=True)))
+            except binascii.Error:
+                raise ValueError(f"sealing key {key_id!r} is not valid base64") from None
+        return cls(keys)
+
+    def seal(self, data: bytes, mail_id: str, field: str) -> bytes:
+        """Encrypt `data` for one field of one mail."""
+        if self._writer is None:
+            return _MAGIC + bytes((_CLEAR,)) + data
+        key_id = self._writer.encode("ascii")
+        header = _MAGIC + bytes((_AES_GCM, len(key_id))) + key_id
+        nonce = os.urandom(_NONCE_BYTES)
+        return header + nonce + self._ciphers[self._writer].encrypt(nonce, data, _bound_to(header, mail_id, field))
+
+    def open(self, blob: bytes, mail_id: str, field: str) -> bytes:
+        """Decrypt. Raises SealError."""
+        version = blob[2] if len(blob) > 2 and blob.startswith(_MAGIC) else None
+        if version == _CLEAR:
+            return blob[3:]
+        if version != _AES_GCM or len(blob) < 4:
+            raise SealError("not a sealed blob of a version known here")
+        end = 4 + blob[3]
+        key_id = blob[4:end].decode("ascii", "replace")
+        cipher = self._ciphers.get(key_id)
+        if cipher is None:
+            raise SealError(f"sealed with key {key_id!r}, which is not among the keys configured here", True)
+        try:
+            nonce, sealed = blob[end : end + _NONCE_BYTES], blob[end + _NONCE_BYTES :]
+            return cipher.decrypt(nonce, sealed, _bound_to(blob[:end], mail_id, field))
+        except (InvalidTag, ValueError):
+            raise SealError(
+                f"key {key_id!r} does not open it: another key under the same id, or damage", True
+            ) from None
+
+
+def _bound_to(header: bytes, mail_id: str, field: str) -> bytes:
+    return b"\0".join((header, mail_id.encode(), field.encode()))

@@ -1,0 +1,311 @@
+"""Everything that can be configured, read once and checked as a whole.
+
+Law: only the composition root, the Celery module and the command line read settings; everybody below is handed values.
+Sources: `MAILWORKER_SECTION__NAME` in the environment, over the TOML file that `MAILWORKER_CONFIG` names, over
+defaults.
+A name that is not known stops the program and tells the nearest one that is.
+"""
+
+import difflib
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from mailworker.keys import check_lane
+
+PREFIX = "MAILWORKER_"
+CONFIG_NAME = "MAILWORKER_CONFIG"
+
+
+class SettingsError(Exception):
+    """The settings cannot be used; the text says where and how to cure it, one line a fault."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, use_attribute_docstrings=True)
+
+
+class RedisSettings(_Section):
+    """Where the ledger lives."""
+
+    url: SecretStr = SecretStr("redis://localhost:6379/0")
+    """`redis://`, `rediss://` or `unix:///path/redis.sock?db=0`."""
+    prefix: str = Field("mw", pattern=r"^[A-Za-z0-9_.-]{1,32}$")
+    """The first part of every key."""
+    timeout_seconds: float = Field(5.0, gt=0, le=60)
+    """How long one call may take. `.delay` has raised or returned after twice that."""
+
+    @field_validator("url")
+    @classmethod
+    def _known_scheme(cls, url: SecretStr) -> SecretStr:
+        if not url.get_secret_value().startswith(("redis://", "rediss://", "unix://")):
+            raise ValueError("must begin with redis://, rediss:// or unix://")
+        return url
+
+
+class BrokerSettings(_Section):
+    """Where the bells travel: a Celery broker."""
+
+    url: SecretStr | None = None
+    """A Celery broker URL; by default the ledger's own Redis."""
+    foreign_queue: str | None = "celery"
+    """A queue in which apps without this package leave `mailworker.send_email` messages; empty: none."""
+    timeout_seconds: float = Field(3.0, gt=0, le=60)
+    """How long publishing a bell may take; a lost bell only costs a moment."""
+
+    @field_validator("foreign_queue")
+    @classmethod
+    def _empty_is_none(cls, name: str | None) -> str | None:
+        return name or None
+
+
+class RelaySettings(_Section):
+    """One SMTP account that mail is submitted to."""
+
+    host: str | None = None
+    """Name or address. Only workers need it."""
+    port: int = Field(587, ge=1, le=65535)
+    tls: Literal["starttls", "implicit", "opportunistic", "none"] | None = None
+    """By default `implicit` on port 465 and `starttls` (required) elsewhere."""
+    username: str | None = None
+    password: SecretStr | None = None
+    auth_method: str | None = None
+    """Force one SASL mechanism, e.g. `LOGIN`."""
+    local_hostname: str | None = None
+    """What EHLO says; by default this machine's name."""
+    connect_timeout_seconds: float = Field(30.0, gt=0, le=600)
+    io_timeout_seconds: float = Field(60.0, gt=0, le=600)
+    allow_plaintext: bool = False
+    """Speak without TLS to a host that is not this machine."""
+    ca_certs: tuple[Path, ...] = ()
+    """Files or folders of certificates to trust besides the system's."""
+    server_name: str | None = None
+    """The name that the certificate must bear, if it is not `host`."""
+    max_connections: int = Field(5, ge=1, le=20)
+    """Per worker process."""
+    idle_seconds: float = Field(300.0, gt=0, le=1800)
+    """A link that was idle longer is closed."""
+    lifetime_seconds: float = Field(3600.0, gt=0, le=14400)
+    """A link older than this is retired."""
+
+    @model_validator(mode="after")
+    def _whole_account(self) -> "RelaySettings":
+        if (self.username is None) != (self.password is None):
+            raise ValueError("username and password must be set together")
+        return self
+
+
+class LaneSettings(_Section):
+    """A stream of mail with its own queues and policy."""
+
+    relay: str = "default"
+    max_attempts: int = Field(30, ge=1, le=1000)
+    """More claims than this park the mail as dead: it bounds crash loops and hopeless retries."""
+    max_age_seconds: int = Field(5 * 86400, ge=60)
+    """A mail not delivered by then expires, unless it brought its own `expires`."""
+    in_doubt: Literal["resend", "hold"] = "resend"
+    """After a crash or a lost link at the final dot: send again, flagged, or park for a person."""
+    quick_retries: int = Field(3, ge=0, le=20)
+    """How many retries follow fast; later ones wait from a minute up to `retry_max_seconds`."""
+    quick_first_seconds: float = Field(0.5, gt=0)
+    quick_max_seconds: float = Field(30.0, gt=0)
+    slow_first_seconds: float = Field(60.0, gt=0)
+    retry_max_seconds: float = Field(4 * 3600.0, gt=0, le=86400)
+
+
+class LimitSettings(_Section):
+    """What `.delay` refuses."""
+
+    message_bytes: int = Field(10 * 1024 * 1024, ge=1024, le=100 * 1024 * 1024)
+    recipients: int = Field(50, ge=1, le=100)
+    attachments: int = Field(10, ge=0, le=50)
+
+
+class SealingSettings(_Section):
+    """Keys that encrypt what mails say before Redis sees it."""
+
+    keys: tuple[SecretStr, ...] = ()
+    """`id:base64-of-32-bytes`, the first one writes, all of them read. Several are separated by commas."""
+
+    @field_validator("keys", mode="before")
+    @classmethod
+    def _comma_list(cls, keys: object) -> object:
+        return tuple(k.strip() for k in keys.split(",") if k.strip()) if isinstance(keys, str) else keys
+
+
+class WorkerSettings(_Section):
+    """How workers go about it. The defaults suit almost everybody."""
+
+    slice_seconds: float = Field(5.0, gt=0, le=60)
+    """How long one drain goes on before it rings for the next one."""
+    batch_mails: int = Field(50, ge=1, le=500)
+    batch_bytes: int = Field(8 * 1024 * 1024, ge=1024)
+    lease_seconds: float = Field(8.0, ge=1, le=3600)
+    """A claim that was not renewed for so long is given to another worker."""
+    watch_seconds: float = Field(1.0, gt=0, le=60)
+    """How often due mails, dead claims and missing bells are looked for."""
+    time_limit_seconds: float = Field(1800.0, gt=0)
+    """Celery kills a drain that runs longer."""
+
+
+class RetentionSettings(_Section):
+    """How long the records of ended mails are kept."""
+
+    sent_seconds: int = Field(7 * 86400, ge=60)
+    failed_seconds: int = Field(30 * 86400, ge=60)
+    key_seconds: int = Field(86400, ge=1)
+    """How long an idempotency key names its mail."""
+
+    @model_validator(mode="after")
+    def _keys_name_something(self) -> "RetentionSettings":
+        if self.key_seconds > min(self.sent_seconds, self.failed_seconds):
+            raise ValueError("key_seconds must not exceed sent_seconds or failed_seconds: the key would name nothing")
+        return self
+
+
+class Settings(BaseSettings):
+    """All sections."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+        # `keys` is a plain comma list, not JSON: the validators above read it.
+        enable_decoding=False,
+    )
+
+    redis: RedisSettings = RedisSettings()
+    broker: BrokerSettings = BrokerSettings()
+    relays: dict[str, RelaySettings] = Field(default_factory=lambda: {"default": RelaySettings()})
+    lanes: dict[str, LaneSettings] = Field(default_factory=dict)
+    limits: LimitSettings = LimitSettings()
+    sealing: SealingSettings = SealingSettings()
+    worker: WorkerSettings = WorkerSettings()
+    retention: RetentionSettings = RetentionSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment wins over what the file said."""
+        del settings_cls, dotenv_settings, file_secret_settings
+        return env_settings, init_settings
+
+    @field_validator("lanes")
+    @classmethod
+    def _default_lane(cls, lanes: dict[str, LaneSettings]) -> dict[str, LaneSettings]:
+        for name in lanes:
+            check_lane(name)
+        return {"default": LaneSettings(), **lanes}
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> "Settings":
+        for name, lane in self.lanes.items():
+            if lane.relay not in self.relays:
+                raise ValueError(f"lane {name!r} names relay {lane.relay!r}, which is not among {sorted(self.relays)}")
+            relay = self.relays[lane.relay]
+            longest = self.worker.slice_seconds + relay.connect_timeout_seconds + 4 * relay.io_timeout_seconds
+            if self.worker.time_limit_seconds <= longest:
+                raise ValueError(
+                    f"worker.time_limit_seconds must exceed {longest:g} s, what one drain of lane {name!r} may "
+                    f"take by its relay's timeouts; raise it or lower relays.{lane.relay}.io_timeout_seconds"
+                )
+        if self.worker.lease_seconds < 3 * self.worker.watch_seconds:
+            raise ValueError("worker.lease_seconds must be at least three times worker.watch_seconds")
+        return self
+
+    def lane(self, name: str) -> LaneSettings:
+        """The lane's settings. Raises LookupError with the nearest name for a lane that is not configured."""
+        if name not in self.lanes:
+            near = _nearest(name, self.lanes)
+            hint = f"; did you mean {near!r}?" if near else ""
+            raise LookupError(f"there is no lane {name!r}{hint} Lanes: {', '.join(sorted(self.lanes))}")
+        return self.lanes[name]
+
+
+def load_settings() -> Settings:
+    """Read file and environment. Raises SettingsError, which names every fault and its cure."""
+    path = os.environ.get(CONFIG_NAME)
+    table = _read_file(Path(path)) if path else {}
+    faults = [*_unknown_in_environment(os.environ), *_unknown_in_table(table, path or "")]
+    if faults:
+        raise SettingsError("\n".join(faults))
+    try:
+        return Settings(**table)
+    except ValidationError as error:
+        raise SettingsError("\n".join(_tell(fault) for fault in error.errors(include_input=False))) from None
+
+
+def _read_file(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"{CONFIG_NAME}: cannot read {path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: not a TOML file: {error}") from None
+
+
+def _tell(fault: Any) -> str:
+    place = ".".join(str(part) for part in fault["loc"])
+    name = PREFIX + "__".join(str(part).upper() for part in fault["loc"])
+    what = str(fault["msg"]).removeprefix("Value error, ")
+    return f"{name} (or {place} in the file): {what}" if place else what
+
+
+def _unknown_in_environment(environ: Mapping[str, str]) -> Iterator[str]:
+    for name in sorted(environ):
+        if name.upper().startswith(PREFIX) and name != CONFIG_NAME:
+            path = name.upper().removeprefix(PREFIX).lower().split("__")
+            if not _is_known(path):
+                near = _nearest(name.upper(), [*_known_names(path), CONFIG_NAME])
+                yield f"{name} is not a setting" + (f"; did you mean {near}?" if near else "")
+
+
+def _unknown_in_table(table: Mapping[str, Any], source: str) -> Iterator[str]:
+    for path in _leaves(table, ()):
+        if not _is_known(list(path)):
+            near = _nearest(
+                ".".join(path), [n.removeprefix(PREFIX).lower().replace("__", ".") for n in _known_names(path)]
+            )
+            yield f"{source}: {'.'.join(path)} is not a setting" + (f"; did you mean {near}?" if near else "")
+
+
+def _leaves(table: Mapping[str, Any], above: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    for name, value in table.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, (*above, name))
+        else:
+            yield (*above, name)
+
+
+def _is_known(path: list[str]) -> bool:
+    return PREFIX + "__".join(path).upper() in _known_names(path)
+
+
+def _known_names(path: list[str] | tuple[str, ...]) -> list[str]:
+    """Every name there is; where a section is a table of names (relays, lanes), with the name that `path` gives."""
+    names = []
+    for section, field in Settings.model_fields.items():
+        model = field.annotation
+        middle = [section]
+        if get_origin(model) is dict:
+            model = get_args(model)[1]
+            middle.append(path[1] if len(path) > 2 else "default")
+        names += [PREFIX + "__".join([*middle, leaf]).upper() for leaf in model.model_fields]  # type: ignore[union-attr]
+    return names
+
+
+def _nearest(name: str, known: Any) -> str | None:
+    return next(iter(difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)), None)

@@ -1,0 +1,117 @@
+"""Settings are read as a whole or not at all, and a fault names its place and its cure."""
+
+import os
+
+import pytest
+
+from mailworker.settings import SettingsError, load_settings
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch):
+    for name in list(os.environ):
+        if name.upper().startswith("MAILWORKER_"):
+            monkeypatch.delenv(name)
+
+
+def fault(monkeypatch, **names: str) -> str:
+    for name, value in names.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError) as caught:
+        load_settings()
+    return str(caught.value)
+
+
+def test_nothing_configured_is_a_whole_configuration():
+    settings = load_settings()
+    assert settings.lane("default").relay == "default"
+    assert settings.relays["default"].port == 587
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [
+        ("MAILWORKER_REDIS__ULR", "MAILWORKER_REDIS__URL"),
+        ("MAILWORKER_RELAYS__DEFAULT__HSOT", "MAILWORKER_RELAYS__DEFAULT__HOST"),
+        ("MAILWORKER_RELAYS__MAIN__HOTS", "MAILWORKER_RELAYS__MAIN__HOST"),
+        ("MAILWORKER_RELAY__HOST", "MAILWORKER_RELAYS__DEFAULT__HOST"),
+        ("MAILWORKER_CONFIGURATION", "MAILWORKER_CONFIG"),
+        ("MAILWORKER_LANES__BULK__MAX_ATEMPTS", "MAILWORKER_LANES__BULK__MAX_ATTEMPTS"),
+    ],
+)
+def test_an_unknown_name_stops_the_program_with_the_nearest_known_one(monkeypatch, name, nearest):
+    text = fault(monkeypatch, **{name: "x"})
+    assert name in text
+    assert nearest in text
+
+
+def test_an_unknown_name_in_the_file_is_told_with_the_file(monkeypatch, tmp_path):
+    path = tmp_path / "mail.toml"
+    path.write_text('[relays.default]\nhots = "smtp.example.com"\n')
+    text = fault(monkeypatch, MAILWORKER_CONFIG=str(path))
+    assert "relays.default.hots" in text
+    assert "relays.default.host" in text
+    assert str(path) in text
+
+
+def test_the_environment_wins_over_the_file_name_by_name(monkeypatch, tmp_path):
+    path = tmp_path / "mail.toml"
+    path.write_text('[relays.default]\nhost = "file.example.com"\nport = 2525\n')
+    monkeypatch.setenv("MAILWORKER_CONFIG", str(path))
+    monkeypatch.setenv("MAILWORKER_RELAYS__DEFAULT__HOST", "env.example.com")
+    relay = load_settings().relays["default"]
+    assert (relay.host, relay.port) == ("env.example.com", 2525)
+
+
+def test_a_bad_value_is_told_by_both_its_names_and_not_repeated(monkeypatch):
+    text = fault(monkeypatch, MAILWORKER_RELAYS__DEFAULT__PORT="hunter2")
+    assert "MAILWORKER_RELAYS__DEFAULT__PORT" in text
+    assert "relays.default.port" in text
+    assert "hunter2" not in text
+
+
+def test_a_lane_with_an_unknown_relay_is_refused(monkeypatch):
+    assert "'fast'" in fault(monkeypatch, MAILWORKER_LANES__BULK__RELAY="fast")
+
+
+def test_half_an_account_is_refused(monkeypatch):
+    assert "together" in fault(monkeypatch, MAILWORKER_RELAYS__DEFAULT__USERNAME="ann")
+
+
+def test_a_time_limit_shorter_than_a_drain_is_refused(monkeypatch):
+    assert "time_limit_seconds" in fault(monkeypatch, MAILWORKER_WORKER__TIME_LIMIT_SECONDS="100")
+
+
+def test_a_lease_shorter_than_the_watch_is_refused(monkeypatch):
+    assert "lease_seconds" in fault(monkeypatch, MAILWORKER_WORKER__LEASE_SECONDS="2")
+
+
+def test_a_lane_must_have_a_usable_name(monkeypatch):
+    assert "lane" in fault(monkeypatch, **{"MAILWORKER_LANES__A B__RELAY": "default"}).lower()
+
+
+def test_an_unreadable_file_is_told(monkeypatch, tmp_path):
+    assert "cannot read" in fault(monkeypatch, MAILWORKER_CONFIG=str(tmp_path / "missing.toml"))
+
+
+def test_a_broken_file_is_told(monkeypatch, tmp_path):
+    path = tmp_path / "mail.toml"
+    path.write_text("[relays\n")
+    assert "not a TOML file" in fault(monkeypatch, MAILWORKER_CONFIG=str(path))
+
+
+def test_secrets_do_not_show(monkeypatch):
+    monkeypatch.setenv("MAILWORKER_RELAYS__DEFAULT__USERNAME", "ann")
+    monkeypatch.setenv("MAILWORKER_RELAYS__DEFAULT__PASSWORD", "hunter2")
+    monkeypatch.setenv("MAILWORKER_REDIS__URL", "redis://:hunter2@localhost/0")
+    monkeypatch.setenv("MAILWORKER_SEALING__KEYS", "a:aHVudGVyMg==,b:aHVudGVyMg==")
+    settings = load_settings()
+    assert len(settings.sealing.keys) == 2
+    assert "hunter2" not in repr(settings) + settings.model_dump_json()
+    assert "aHVudGVy" not in repr(settings) + settings.model_dump_json()
+
+
+def test_an_unknown_lane_is_told_with_the_nearest_one(monkeypatch):
+    monkeypatch.setenv("MAILWORKER_LANES__BULK__RELAY", "default")
+    with pytest.raises(LookupError, match="did you mean 'bulk'"):
+        load_settings().lane("bluk")

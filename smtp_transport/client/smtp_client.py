@@ -1,0 +1,150 @@
+"""The client: emails through a pool of connections to one server."""
+
+import secrets
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Self
+
+from smtp_transport.client.results import BatchSendResult, SendResult, result_of
+from smtp_transport.config import PoolConfig, SmtpConfig
+from smtp_transport.connection import Connection, ConnectionInfo, Permit
+from smtp_transport.envelope import Content, Transaction
+from smtp_transport.errors import ErrorKind, PoolError, SmtpError
+from smtp_transport.message import Email, envelope_of, make_message_id, render
+from smtp_transport.phase import Phase
+from smtp_transport.pool import ConnectionPool, PoolStatus
+from smtp_transport.receipt import Receipt
+
+_LINK_GONE = frozenset({ErrorKind.CONNECTION_RESET, ErrorKind.SERVER_SHUTDOWN})
+
+
+class SmtpClient:
+    """Sends emails to one server. Safe for threads; opens nothing until it is used, and its own links after a fork.
+
+    with SmtpClient(SmtpConfig(host="smtp.example.com")) as client:
+        result = client.send(email)
+    """
+
+    def __init__(self, config: SmtpConfig, open: Callable[[SmtpConfig], Connection] = Connection.open) -> None:  # noqa: A002 - as in ConnectionPool
+        self._pool = ConnectionPool(config, open)
+        self._newest: ConnectionInfo | None = None
+
+    def send(self, email: Email) -> SendResult:
+        """Send one email; Message-ID and Date are fixed now if it has none.
+
+        Returns a result if at least one recipient was accepted. Raises the `SmtpError` that says why nobody was.
+        """
+        (result,) = self.send_batch((email,)).results
+        if isinstance(result, SmtpError):
+            raise result
+        return result
+
+    def send_batch(self, emails: Sequence[Email]) -> BatchSendResult:
+        """Send emails one after the other, over one connection as long as it lasts. Never raises `SmtpError`.
+
+        An email whose turn did not come because no connection could be had has the error that said so.
+        """
+        started = time.monotonic()
+        stamped = [_stamped(email) for email in emails]
+        transactions = [_transaction(email) for email in stamped]
+        results: list[SendResult | SmtpError] = []
+        while len(results) < len(stamped):
+            begun = len(results)
+            try:
+                for _, receipt in self.deliver(transactions[begun:]):
+                    results.append(result_of(stamped[len(results)].message_id or "", receipt))
+                gave_up = None
+            except SmtpError as error:
+                gave_up = error
+            if len(results) == begun:
+                gave_up = gave_up or PoolError("no connection took the mail", ErrorKind.CONNECTION_UNHEALTHY)
+            if gave_up is not None:
+                results.extend([gave_up] * (len(stamped) - len(results)))
+        return BatchSendResult(tuple(results), time.monotonic() - started)
+
+    def deliver(
+        self, transactions: Sequence[Transaction], permit: Permit | None = None
+    ) -> Iterator[tuple[int, Receipt]]:
+        """Send mails over one leased connection; give each one's position and receipt as soon as it is known.
+
+        `permit`: see `Permit`; None permits all. A mail that met a link on which the server had hung up goes over a
+        fresh one. When a link is lost otherwise, the mails not begun get no receipt. Raises `SmtpError` if no link can
+        be had.
+        """
+        begun = 0
+        fresh = False
+        while begun < len(transactions):
+            with self._pool.acquire(fresh=fresh) as lease:
+                if not lease.is_reused:
+                    self._newest = lease.connection.info()
+                fresh = False
+                first = begun
+                rest = lease.connection.deliver(transactions[first:], _shifted(permit, first))
+                for position, receipt in rest:
+                    if _met_a_closed_door(receipt) and (lease.is_reused or position > 0):
+                        fresh = True
+                        break
+                    begun = first + position + 1
+                    yield first + position, receipt
+            if not fresh:
+                return
+
+    def test_connection(self) -> ConnectionInfo:
+        """Reach the server and authenticate without sending; raises the `SmtpError` that prevents it."""
+        with self._pool.acquire(check=True) as lease:
+            return lease.connection.info()
+
+    def connection_info(self) -> ConnectionInfo | None:
+        """Describe the newest connection that mails went over; None before the first."""
+        return self._newest
+
+    def pool_status(self) -> PoolStatus:
+        """Count this process's connections."""
+        return self._pool.status()
+
+    def configure(self, pool: PoolConfig) -> None:
+        """Change the pool's limits at run time."""
+        self._pool.configure(pool)
+
+    def shutdown(self) -> None:
+        """Say QUIT on every connection, on busy ones when they come free; sending raises `CancelledError` then."""
+        self._pool.close_all()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.shutdown()
+
+
+def _met_a_closed_door(receipt: Receipt) -> bool:
+    """Whether the link was gone before the mail's own conversation came to its content, so that nothing was sent."""
+    error = receipt.error
+    return error is not None and error.kind in _LINK_GONE and error.phase is not None and error.phase < Phase.DATA
+
+
+def _shifted(permit: Permit | None, first: int) -> Permit:
+    """Ask for positions in the whole sequence about mails that are counted from `first` on."""
+    if permit is None:
+        return lambda positions: positions
+
+    def ask(positions: Sequence[int]) -> Collection[int]:
+        return {position - first for position in permit([first + position for position in positions])}
+
+    return ask
+
+
+def _stamped(email: Email) -> Email:
+    message_id = email.message_id or make_message_id(secrets.token_hex(16), email.from_.domain)
+    return email.stamped(message_id, email.date or datetime.now(UTC))
+
+
+def _transaction(email: Email) -> Transaction:
+    def rendered(eight_bit: bool) -> Content:  # noqa: FBT001 - the signature of `Transaction.render`
+        return render(email, eight_bit=eight_bit)
+
+    return Transaction(envelope_of(email), rendered)

@@ -49,6 +49,6 @@ class _Commands(click.Group):
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="mailworker")
+@click.version_option(package_name="mailworker", prog_name="mailworker")
 def main() -> None:
     """mailworker: an outgoing-mail queue that survives kill -9."""

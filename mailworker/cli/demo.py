@@ -83,29 +83,30 @@ class _Shown:
             click.echo(f"{step} {done}" if total else step, err=self._console.stderr)
 
 
-def _rows(outcome: Outcome) -> list[tuple[str, str]]:
+def _numbers(outcome: Outcome) -> list[tuple[str, object]]:
     return [
-        ("accepted", str(outcome.accepted)),
-        ("delivered", str(outcome.delivered)),
-        ("retried", str(outcome.retried)),
-        ("failed", str(outcome.failed)),
+        ("mails accepted", outcome.accepted),
+        ("delivered", outcome.delivered),
+        ("retried", outcome.retried),
+        ("failed (refused for good)", outcome.failed),
         ("p50 from accepted to delivered", f"{outcome.p50_ms:.0f} ms"),
-        ("p99 from accepted to delivered", f"{outcome.p99_ms:.0f} ms"),
-        ("mailbox", str(outcome.mailbox)),
-        ("logs", str(outcome.logs)),
-        ("verdict", f"{len(outcome.faults)} faults" if outcome.faults else "the mailbox holds exactly what it should"),
+        ("p99 from accepted to delivered, retries included", f"{outcome.p99_ms:.0f} ms"),
     ]
 
 
 def _print_table(outcome: Outcome) -> None:
     console = Console()
-    if not console.is_terminal:
-        print_pairs(_rows(outcome))
-        return
-    table = Table(show_header=False, title="mailworker demo", title_justify="left")
-    for name, value in _rows(outcome):
-        table.add_row(name, value, style="bold red" if name == "verdict" and outcome.faults else "")
-    console.print(table, soft_wrap=True)
+    if console.is_terminal:
+        table = Table(show_header=False)
+        table.add_column()
+        table.add_column(justify="right")
+        for name, value in _numbers(outcome):
+            table.add_row(name, str(value))
+        console.print(table)
+    else:
+        print_pairs(_numbers(outcome))
+    verdict = f"{len(outcome.faults)} faults" if outcome.faults else "the mailbox holds exactly what it should"
+    print_pairs([("verdict", verdict), ("mailbox", outcome.mailbox), ("logs", outcome.logs)])
 
 
 def _print_json(outcome: Outcome) -> None:

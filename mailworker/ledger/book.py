@@ -144,8 +144,7 @@ class Ledger:
 
     def ring(self, lane: str) -> bool:
         """Try to take the bell. True: the caller must publish one. False: one is outstanding already."""
-        with translated():
-            return bool(self._server.redis.set(self._keys(lane).bell, "1", nx=True, px=self._policy.bell_ttl_ms))
+        return bool(self._server.run("ring", self._keys(lane).every, [self._policy.bell_ttl_ms]))
 
     def read(self, mail_id: str) -> MailRecord | None:
         """Read all about a mail but its payload; None if there is no such mail. Raises ValueError if this is no id."""

@@ -12,7 +12,7 @@ from redis.exceptions import NoScriptError
 from mailworker.ledger.errors import translated
 from mailworker.scripts import load_script
 
-_TRANSITIONS = ("accept", "claim", "mark_dot", "settle", "release", "renew", "wake", "recover", "stats")
+_TRANSITIONS = ("accept", "claim", "mark_dot", "settle", "release", "renew", "wake", "recover", "ring", "stats")
 
 
 class Server:

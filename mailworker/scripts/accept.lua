@@ -5,7 +5,7 @@
 --          due and expires: '+n' is n ms from now, 'n' is n ms since the epoch.
 -- ANSWERS  bell due 0|1; for each mail: accepted | already | duplicate, and the id of the mail that stands
 -- PARTS    lane clock queue bell
--- No write may come before the first HSET: refused there for lack of memory, the call has done nothing.
+-- NOTE     No write may come before the first HSET: refused there for lack of memory, the call has done nothing.
 local FIELDS = 8
 
 local function moment(text)
@@ -18,7 +18,7 @@ local mails, accepted, keyed = tonumber(ARGV[3]), 0, 0
 local answer, is_work = {0}, false
 for n = 1, mails do
   local first = 4 + (n - 1) * FIELDS
-  local id, payload, envelope, recipients, priority, due_in, expires_in, digest = unpack(ARGV, first, first + FIELDS - 1)
+  local id, payload, envelope, letters, priority, due_in, expires_in, digest = unpack(ARGV, first, first + FIELDS - 1)
   local record, key, owner = KEYS[8 + n], nil, false
   if digest ~= '' then
     keyed = keyed + 1
@@ -36,7 +36,7 @@ for n = 1, mails do
     local function keep(name, value)
       if value ~= '' then fields[#fields + 1] = name; fields[#fields + 1] = value end
     end
-    keep('payload', payload); keep('envelope', envelope); keep('recipients', recipients)
+    keep('payload', payload); keep('envelope', envelope); keep('recipients', letters)
     keep('priority', priority); keep('key', digest)
     keep('due', is_later and int(due) or ''); keep('expires', expires and int(expires) or '')
     redis.call('HSET', record, unpack(fields))

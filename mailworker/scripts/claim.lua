@@ -4,7 +4,7 @@
 --          bell ttl ms, ms to keep the record of an ended mail
 -- ANSWERS  ms paused, bell due 0|1, mails left in line, the mails: each id, fence, attempts, payload, envelope,
 --          recipients, details, possible duplicates, priority, accepted, expires
--- PARTS    lane clock room queue bell ending history
+-- PARTS    lane clock room bell ending history
 local most, most_bytes, most_attempts, keep = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[4]), ARGV[7]
 local lease_until = int(NOW + ARGV[3])
 if ARGV[5] == '1' then redis.call('DEL', BELL) end

@@ -1,0 +1,417 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mailworker.ledger import LedgerPolicy, Pause, Settlement
+
+if TYPE_CHECKING:
+    from tests.redis.conftest import Rig
+
+LANE = "news"
+DAY_MS = 86_400_000
+
+
+def test_a_marked_claim_may_be_sent(rig: Rig) -> None:
+    mail_id = rig.accept()
+    claim = rig.claim()
+    assert rig.mark(claim)
+    record = rig.ledger.read(mail_id)
+    assert record is not None
+    assert (record.state, record.phase) == ("sending", "dot")
+
+
+def test_marking_extends_the_lease(rig: Rig) -> None:
+    mail_id = rig.accept()
+    claim = rig.claim(lease_ms=1000)
+    before = rig.redis.zscore(rig.keys.claims, mail_id)
+    assert rig.mark(claim)
+    assert rig.redis.zscore(rig.keys.claims, mail_id) >= before + 50_000
+
+
+def test_marking_twice_is_marking_once(rig: Rig) -> None:
+    rig.accept()
+    claim = rig.claim()
+    assert rig.mark(claim)
+    assert rig.mark(claim)
+
+
+def test_a_claim_that_was_lost_must_not_be_sent(rig: Rig) -> None:
+    rig.accept()
+    lost = rig.claim()
+    rig.end_leases()
+    rig.ledger.sweep(LANE)
+    assert not rig.mark(lost)
+    again = rig.claim()
+    assert not rig.mark(lost)
+    assert rig.mark(again)
+
+
+def test_each_mail_of_a_window_is_answered_for(rig: Rig) -> None:
+    for _ in range(3):
+        rig.accept()
+    claims = rig.batch().mails
+    rig.settle(claims[1], "d")
+    assert rig.ledger.mark_dot(LANE, claims, 1000) == (True, False, True)
+
+
+def test_renewing_keeps_a_claim_from_the_sweep(rig: Rig) -> None:
+    mail_id = rig.accept()
+    claim = rig.claim()
+    rig.end_leases()
+    assert rig.ledger.renew(LANE, [claim], 60_000) == (True,)
+    assert rig.ledger.sweep(LANE).recovered == 0
+    assert rig.state(mail_id) == "sending"
+
+
+def test_a_lost_claim_cannot_be_renewed(rig: Rig) -> None:
+    rig.accept()
+    claim = rig.claim()
+    rig.end_leases()
+    rig.ledger.sweep(LANE)
+    assert rig.ledger.renew(LANE, [claim], 60_000) == (False,)
+    assert rig.redis.zcard(rig.keys.claims) == 0
+
+
+@pytest.mark.parametrize(
+    ("letters", "state", "counter"),
+    [
+        ("ddd", "sent", "delivered"),
+        ("dbd", "partial", "partial"),
+        ("bbb", "dead", "dead"),
+        ("dib", "in_doubt", "in_doubt"),
+        ("iii", "in_doubt", "in_doubt"),
+        ("bib", "in_doubt", "in_doubt"),
+    ],
+)
+def test_the_letters_decide_how_a_mail_ends(rig: Rig, letters: str, state: str, counter: str) -> None:
+    mail_id = rig.accept(recipients=3)
+    assert rig.settle(rig.claim(), letters) == state
+    record = rig.ledger.read(mail_id)
+    assert record is not None
+    assert (record.state, record.recipients, record.phase) == (state, letters, "")
+    assert record.ended_ms is not None
+    assert rig.homes(mail_id) == ([state] if state in {"dead", "in_doubt"} else [])
+    assert rig.counts() == {"accepted": 1, counter: 1}
+
+
+def test_a_sent_mails_content_is_gone_and_its_record_stays_for_its_time(rig: Rig) -> None:
+    mail_id = rig.accept()
+    rig.settle(rig.claim(), "d", error="")
+    record = rig.ledger.read(mail_id)
+    assert record is not None
+    assert record.payload_bytes == 0
+    assert 6 * DAY_MS < rig.redis.pttl(rig.keys.record(mail_id)) <= 7 * DAY_MS
+
+
+@pytest.mark.parametrize("letters", ["b", "i"])
+def test_a_failed_mails_content_is_kept_with_its_record(rig: Rig, letters: str) -> None:
+    mail_id = rig.accept()
+    rig.settle(rig.claim(), letters)
+    record = rig.ledger.read(mail_id)
+    assert record is not None
+    assert record.payload_bytes > 0
+    assert 29 * DAY_MS < rig.redis.pttl(rig.keys.record(mail_id)) <= 30 * DAY_MS
+
+
+def test_an_open_mails_record_never_expires(rig: Rig) -> None:
+    mail_id = rig.accept()
+    rig.settle(rig.claim(), "-", delay_ms=1)
+    assert rig.redis.pttl(rig.keys.record(mail_id)) == -1
+
+
+def test_only_the_pending_recipients_are_tried_again(rig: Rig) -> None:
+    mail_id = rig.accept(recipients=3)
+    assert rig.settle(rig.claim(), "db-", delay_ms=30_000) == "deferred"
+    assert rig.homes(mail_id) == ["due"]
+    rig.make_due()
+    rig.ledger.sweep(LANE)
+    claim = rig.claim()
+    assert (claim.recipients, claim.attempts) == ("dbp", 2)
+    assert rig.settle(claim, "--d") == "partial"
+
+
+def test_a_deferred_mail_is_due_after_its_delay_by_the_servers_clock(rig: Rig) -> None:
+    mail_id = rig.accept()
+    rig.settle(rig.claim(), "-", delay_ms=30_000)
+    seconds, micros = rig.redis.time()
+    record = rig.ledger.read(mail_id)
+    assert record is not None
+    assert record.due_ms is not None
+    assert 0 <= seconds * 1000 + micros // 1000 + 30_000 - record.due_ms < 20_000
+    assert rig.redis.zscore(rig.keys.due, mail_id) == record.due_ms
+
+
+def test_a_mail_that_expires_before_its_next_attempt_is_looked_at_then(rig: Rig) -> None:
+    soon = 9 * 10**12
+    mail_id = rig.accept(expires_ms=soon)
+    rig.settle(rig.claim(), "-", delay_ms=9 * 10**12)
+    assert rig.redis.zscore(rig.keys.due, mail_id) == soon
+
+
+def test_a_deferral_clears_the_mark(rig: Rig) -> None:
+    mail_id = rig.accept()
+    claim = rig.claim()
+    rig.mark(claim)
+    rig.settle(claim, "p")
+    record = rig.ledger.read(mail_id)
+    assert record is not None
+    assert record.phase == ""
+
+
+def test_a_delivery_counts_whoever_tells_it(rig: Rig) -> None:
+    mail_id = rig.accept()
+    slow = rig.claim()
+    rig.end_leases()
+    rig.ledger.sweep(LANE)
+    assert rig.settle(slow, "d") == "sent"
+    assert rig.homes(mail_id) == []
+    assert rig.batch().mails == ()
+
+
+def test_a_late_delivery_stops_whoever_is_about_to_send_again(rig: Rig) -> None:
+    rig.accept()
+    slow = rig.claim()
+    rig.end_leases()
+    rig.ledger.sweep(LANE)
+    second = rig.claim()
+    assert rig.settle(slow, "d") == "sent"
+    assert not rig.mark(second)
+    assert rig.settle(second, "-") == "sent"
+
+
+def test_a_late_delivery_to_one_recipient_leaves_the_others_to_the_owner(rig: Rig) -> None:
+    mail_id = rig.accept(recipients=2)
+    slow = rig.claim()
+    rig.end_leases()
+    rig.ledger.sweep(LANE)
+    owner = rig.claim()
+    assert rig.settle(slow, "db") == "fenced"
+    record = rig.ledger.read(mail_id)
+    assert record is not None
+    assert (record.state, record.recipients, record.fence) == ("sending", "dp", owner.fence)
+    assert rig.settle(owner, "-d") == "sent"
+
+
+@pytest.mark.parametrize("letters", ["b", "i", "-", "p"])
+def test_anything_but_a_delivery_needs_the_fence(rig: Rig, letters: str) -> None:
+    mail_id = rig.accept()
+    slow = rig.claim()
+    rig.end_leases()
+    rig.ledger.sweep(LANE)
+    before = rig.ledger.read(mail_id)
+    assert rig.settle(slow, letters, error="late", note="{}", is_possible_duplicate=True) == "fenced"
+    assert rig.ledger.read(mail_id) == before
+    assert rig.homes(mail_id) == ["ready"]
+
+
+def test_a_swept_claim_is_lost_even_before_somebody_else_takes_it(rig: Rig) -> None:
+    rig.accept()
+    slow = rig.claim()
+    rig.end_leases()
+    rig.ledger.sweep(LANE)
+    assert rig.settle(slow, "-", delay_ms=10**9) == "fenced"
+    assert rig.claim().attempts == 2
+
+
+@pytest.mark.parametrize(("letters", "state"), [("d", "sent"), ("b", "dead"), ("-", "deferred")])
+def test_a_repeated_settlement_answers_the_same_and_counts_once(rig: Rig, letters: str, state: str) -> None:
+    mail_id = rig.accept()
+    claim = rig.claim()
+    told = {"note": '{"n":1}', "is_possible_duplicate": True, "delay_ms": 60_000}
+    assert rig.settle(claim, letters, **told) == state
+    before, counts = rig.ledger.read(mail_id), rig.counts()
+    assert rig.settle(claim, letters, **told) == state
+    assert (rig.ledger.read(mail_id), rig.counts()) == (before, counts)
+
+
+def test_what_has_ended_stays_ended(rig: Rig) -> None:
+    mail_id = rig.accept()
+    slow = rig.claim()
+    rig.end_leases()
+    rig.ledger.sweep(LANE)
+    rig.settle(rig.claim(), "b")
+    before = rig.ledger.read(mail_id)
+    assert rig.settle(slow, "d") == "fenced"
+    assert rig.ledger.read(mail_id) == before
+
+
+def test_a_mail_without_a_record_settles_nothing(rig: Rig) -> None:
+    mail_id = rig.accept()
+    claim = rig.claim()
+    rig.redis.delete(rig.keys.record(mail_id))
+    assert rig.settle(claim, "d") == "fenced"
+    assert rig.ledger.read(mail_id) is None
+
+
+def test_a_bounce_does_not_undo_a_delivery(rig: Rig) -> None:
+    mail_id = rig.accept(recipients=2)
+    rig.settle(rig.claim(), "d-")
+    rig.make_due()
+    rig.ledger.sweep(LANE)
+    assert rig.settle(rig.claim(), "bb") == "partial"
+    record = rig.ledger.read(mail_id)
+    assert record is not None
+    assert record.recipients == "db"
+
+
+def test_a_batch_is_settled_in_its_order(rig: Rig) -> None:
+    for _ in range(4):
+        rig.accept()
+    claims = rig.batch().mails
+    letters = ["d", "b", "i", "-"]
+    verdicts = [Settlement(claim, letter) for claim, letter in zip(claims, letters, strict=True)]
+    assert rig.ledger.settle(LANE, verdicts) == ("sent", "dead", "in_doubt", "deferred")
+    assert rig.ledger.settle(LANE, []) == ()
+
+
+def test_details_and_errors_are_kept_for_the_report(rig: Rig) -> None:
+    mail_id = rig.accept()
+    rig.settle(rig.claim(), "-", details='[{"code":451}]', error="greylisted", note='{"attempt":1}')
+    rig.make_due()
+    rig.ledger.sweep(LANE)
+    claim = rig.claim()
+    assert claim.details == '[{"code":451}]'
+    rig.settle(claim, "b", details='[{"code":550}]', error="no such user \ud800", note='{"attempt":2}')
+    record = rig.ledger.read(mail_id)
+    assert record is not None
+    assert (record.details, record.error) == ('[{"code":550}]', "no such user ?")
+    assert record.history == ('{"attempt":1}', '{"attempt":2}')
+
+
+def test_a_history_holds_the_last_twenty_notes(rig: Rig) -> None:
+    mail_id = rig.accept()
+    for attempt in range(25):
+        rig.settle(rig.claim(max_attempts=100), "-", note=json.dumps({"attempt": attempt}))
+        rig.make_due()
+        rig.ledger.sweep(LANE)
+    record = rig.ledger.read(mail_id)
+    assert record is not None
+    assert [json.loads(line)["attempt"] for line in record.history] == list(range(5, 25))
+
+
+def test_a_resend_that_may_be_a_second_delivery_is_flagged_and_counted(rig: Rig) -> None:
+    rig.accept()
+    rig.settle(rig.claim(), "-", is_possible_duplicate=True)
+    rig.make_due()
+    rig.ledger.sweep(LANE)
+    assert rig.claim().possible_duplicates == 1
+    assert rig.counts()["possible_duplicates"] == 1
+
+
+def test_a_delivery_ends_the_pause(rig: Rig) -> None:
+    rig.accept()
+    claim = rig.claim()
+    rig.ledger.release(LANE, [], Pause(60_000, 60_000, "relay down"))
+    rig.settle(claim, "d")
+    stats = rig.ledger.stats(LANE)
+    assert (stats.paused_ms, stats.pause_failures) == (0, 0)
+
+
+def test_an_old_delivery_told_again_does_not_end_the_pause(rig: Rig) -> None:
+    rig.accept(recipients=2)
+    rig.settle(rig.claim(), "d-")
+    rig.make_due()
+    rig.ledger.sweep(LANE)
+    claim = rig.claim()
+    rig.ledger.release(LANE, [], Pause(60_000, 60_000, "relay down"))
+    rig.settle(claim, "dp")
+    assert rig.ledger.stats(LANE).paused_ms > 0
+
+
+def test_a_released_claim_is_first_in_line_again_and_costs_no_attempt(rig: Rig) -> None:
+    first, second = rig.accept(), rig.accept()
+    claim = rig.claim(limit=1)
+    rig.ledger.release(LANE, [claim])
+    assert rig.homes(first) == ["ready"]
+    claims = rig.batch().mails
+    assert [(c.id, c.attempts) for c in claims] == [(first, 1), (second, 1)]
+    assert claims[0].fence > claim.fence
+
+
+def test_only_the_owner_can_release(rig: Rig) -> None:
+    mail_id = rig.accept()
+    lost = rig.claim()
+    rig.end_leases()
+    rig.ledger.sweep(LANE)
+    rig.claim()
+    before = rig.ledger.read(mail_id)
+    rig.ledger.release(LANE, [lost])
+    assert rig.ledger.read(mail_id) == before
+
+
+def test_a_claim_that_was_marked_is_not_released_as_if_nothing_had_been_sent(rig: Rig) -> None:
+    mail_id = rig.accept()
+    claim = rig.claim()
+    rig.mark(claim)
+    rig.ledger.release(LANE, [claim])
+    assert rig.homes(mail_id) == ["claims"]
+
+
+def test_releasing_twice_is_releasing_once(rig: Rig) -> None:
+    mail_id = rig.accept()
+    claim = rig.claim()
+    rig.ledger.release(LANE, [claim])
+    rig.ledger.release(LANE, [claim])
+    record = rig.ledger.read(mail_id)
+    assert record is not None
+    assert record.attempts == 0
+
+
+def test_pauses_double_up_to_their_cap(rig: Rig) -> None:
+    lengths = []
+    for _ in range(4):
+        rig.ledger.release(LANE, [], Pause(100_000, 350_000, "relay down"))
+        lengths.append(round(rig.ledger.stats(LANE).paused_ms, -4))
+        rig.end_pause()
+    assert lengths == [100_000, 200_000, 350_000, 350_000]
+    assert rig.ledger.stats(LANE).pause_failures == 4
+    assert rig.ledger.stats(LANE).pause_reason == "relay down"
+
+
+def test_workers_that_meet_one_outage_count_one_failure(rig: Rig) -> None:
+    for _ in range(3):
+        rig.ledger.release(LANE, [], Pause(100_000, 10**9, "relay down"))
+    stats = rig.ledger.stats(LANE)
+    assert stats.pause_failures == 1
+    assert stats.paused_ms <= 100_000
+
+
+def test_a_short_pause_does_not_shorten_a_long_one(rig: Rig) -> None:
+    rig.ledger.release(LANE, [], Pause(300_000, 300_000, "credentials"))
+    rig.ledger.release(LANE, [], Pause(500, 30_000, "relay down"))
+    assert rig.ledger.stats(LANE).paused_ms > 200_000
+
+
+def test_no_bell_rings_in_a_paused_lane(rig: Rig) -> None:
+    rig.ledger.release(LANE, [], Pause(60_000, 60_000, "relay down"))
+    assert not rig.ledger.accept(LANE, [rig.new()]).bell_due
+    assert not rig.ledger.sweep(LANE).bell_due
+    rig.end_pause()
+    assert rig.ledger.sweep(LANE).bell_due
+
+
+@pytest.mark.parametrize("letters", ["", "dd", "x", "D"])
+def test_letters_that_fit_no_recipient_are_refused(rig: Rig, letters: str) -> None:
+    rig.accept()
+    with pytest.raises(ValueError, match="letters"):
+        Settlement(rig.claim(), letters)
+
+
+def test_a_note_of_two_lines_is_refused(rig: Rig) -> None:
+    rig.accept()
+    with pytest.raises(ValueError, match="one line"):
+        Settlement(rig.claim(), "d", note="a\nb")
+
+
+@pytest.mark.parametrize(("base", "cap"), [(0, 1), (2, 1), (1, 10**14)])
+def test_a_pause_that_is_none_is_refused(base: int, cap: int) -> None:
+    with pytest.raises(ValueError, match="a pause"):
+        Pause(base, cap, "")
+
+
+def test_what_is_kept_is_kept_for_some_time() -> None:
+    with pytest.raises(ValueError, match="at least 1 ms"):
+        LedgerPolicy(bell_ttl_ms=0)

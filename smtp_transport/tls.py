@@ -3,6 +3,7 @@
 Law: what is not proven is refused, unless the configuration says otherwise by name. No key material in any text.
 """
 
+import errno
 import functools
 import ssl
 from pathlib import Path
@@ -181,7 +182,12 @@ def _failed_handshake(error: OSError, *, implicit: bool) -> tuple[ErrorKind, str
         )
     if reason in _CLIENT_CERTIFICATE:
         return ErrorKind.TLS_HANDSHAKE_FAILED, _WANTS_A_CERTIFICATE
-    if isinstance(error, ssl.SSLEOFError | ConnectionError) or "EOF" in reason:
+    if reason == "SSLV3_ALERT_HANDSHAKE_FAILURE":
+        return ErrorKind.TLS_HANDSHAKE_FAILED, (
+            "the server broke off the TLS handshake: it has no cipher in common with this client, or it asks for a "
+            "client certificate (tls_config.client_cert_path)"
+        )
+    if isinstance(error, ssl.SSLEOFError | ConnectionError) or "EOF" in reason or error.errno == errno.ENOTCONN:
         return ErrorKind.TLS_HANDSHAKE_FAILED, "the server hung up in the middle of the TLS handshake" + (
             "; does this port speak TLS at all?" if implicit else ""
         )

@@ -95,6 +95,8 @@ class SocketStream:
     def start_tls(self, tls: TlsConfig, server_name: str, deadline: float, *, implicit: bool = False) -> None:
         """Speak TLS from here on; the caller has made sure that nothing read is left over."""
         try:
+            # wrap_socket() loses the socket, unclosed, if the server has reset it by now.
+            self._socket.getpeername()
             wrapped = context_for(tls).wrap_socket(
                 self._socket, server_hostname=server_name, do_handshake_on_connect=False
             )

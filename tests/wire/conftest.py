@@ -1,0 +1,69 @@
+import ssl
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+
+from smtp_transport import Email, SmtpClient, SmtpConfig
+
+
+@pytest.fixture(scope="session")
+def ca() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture(scope="session")
+def ca_file(ca, tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("ca") / "ca.pem"
+    ca.cert_pem.write_to_path(str(path))
+    return path
+
+
+@pytest.fixture(scope="session")
+def issued(ca) -> Callable[..., ssl.SSLContext]:
+    """Give a server's context with a certificate for these names."""
+
+    def issue(*names: str, **options: Any) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        ca.issue_cert(*(names or ("localhost",)), **options).configure_cert(context)
+        return context
+
+    return issue
+
+
+@pytest.fixture
+def config_for() -> Callable[..., SmtpConfig]:
+    """Give a configuration for a server on the loopback interface, in clear text unless told otherwise."""
+
+    def config(server: Any, **fields: Any) -> SmtpConfig:
+        return SmtpConfig(
+            **{"host": server.host, "port": server.port, "tls": "none", "local_hostname": "t.test"} | fields
+        )
+
+    return config
+
+
+@pytest.fixture
+def client_for(config_for) -> Iterator[Callable[..., SmtpClient]]:
+    """Give a client of a server; it is shut down when the test ends, if not before."""
+    clients = []
+
+    def client(server: Any, **fields: Any) -> SmtpClient:
+        clients.append(SmtpClient(config_for(server, **fields)))
+        return clients[-1]
+
+    yield client
+    for each in clients:
+        each.shutdown()
+
+
+@pytest.fixture
+def email() -> Callable[..., Email]:
+    def make(*to: str, **fields: Any) -> Email:
+        told = {"from_": "me@example.com", "to": to or ("you@example.org",), "subject": "Hi", "text_body": "Hello.\n"}
+        return Email(**told | {"date": datetime(2026, 11, 1, tzinfo=UTC)} | fields)
+
+    return make

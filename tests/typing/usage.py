@@ -1,0 +1,65 @@
+"""The public API as a caller sees it: checked by mypy --strict, never run."""
+
+from datetime import UTC, datetime, timedelta
+from typing import assert_type
+
+from mailworker import (
+    Address,
+    Attachment,
+    Email,
+    EmailBuilder,
+    InlineImage,
+    LedgerError,
+    MailFailedError,
+    MailResult,
+    Priority,
+    RefusedError,
+    send_email,
+)
+from smtp_transport import BatchSendResult, Credentials, SendResult, SmtpClient, SmtpConfig, SmtpError
+
+email = Email(
+    from_=Address(email="shop@example.com", name="Shop"),
+    to=(Address.parse("Ann <ann@example.org>"),),
+    subject="Your order",
+    text_body="It is on its way.",
+    attachments=(Attachment(filename="a.txt", content_type="text/plain", data=b"a"),),
+    html_body="<img src='cid:logo'>",
+    inline_images=(InlineImage(content_id="logo", content_type="image/png", data=b"\x89PNG"),),
+    priority=Priority.HIGH,
+)
+built = EmailBuilder().from_("shop@example.com").to("ann@example.org").subject("Your order").text("…").build()
+assert_type(built, Email)
+assert_type(email.recipients, tuple[str, ...])
+
+result = send_email.delay(email)
+assert_type(result, MailResult)
+later = send_email.apply_async(
+    (built,),
+    countdown=60,
+    expires=datetime.now(UTC) + timedelta(days=1),
+    priority=0,
+    idempotency_key="order-4711",
+    lane="bulk",
+)
+assert_type(later, MailResult)
+assert_type(send_email.many([email, built]), list[MailResult])
+assert_type(result.id, str)
+state: str = result.state
+
+try:
+    result.get(timeout=10)
+except MailFailedError as failure:
+    assert_type(failure.mail_id, str)
+    assert_type(failure.state, str)
+except (LedgerError, RefusedError) as error:
+    raise SystemExit(str(error)) from error
+
+config = SmtpConfig(host="smtp.example.com", credentials=Credentials.password("user", "secret"))
+with SmtpClient(config) as client:
+    assert_type(client.send(email), SendResult)
+    assert_type(client.send_batch([email]), BatchSendResult)
+    try:
+        client.test_connection()
+    except SmtpError as refused:
+        assert_type(refused.is_retryable, bool)

@@ -48,7 +48,10 @@ class _Commands(click.Group):
             return super().invoke(ctx)
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+_EPILOG = "Exit status: 0 done; 1 it failed; 2 the command or the settings are wrong; 128+N stopped by signal N."
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]}, epilog=_EPILOG)
 @click.version_option(package_name="mailworker", prog_name="mailworker")
 def main() -> None:
     """mailworker: an outgoing-mail queue that survives kill -9."""

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import click
 
@@ -10,6 +11,9 @@ from mailworker.cli.output import FAILED, SettingsFault, print_json
 from mailworker.runtime import smtp_config
 from mailworker.sealing import KeyRing
 from mailworker.settings import PREFIX, Settings, SettingsError, load_settings
+
+MASK = "**********"
+_SHOWN = {"db", "virtual_host"}
 
 
 @click.group("config")
@@ -37,12 +41,29 @@ def check(connect: bool) -> None:  # noqa: FBT001 - click's option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of variables.")
 def show(as_json: bool) -> None:  # noqa: FBT001 - click's option
     """Show every setting in force, as environment variables. Secrets are masked."""
-    plain = load_settings().model_dump(mode="json")
+    settings = load_settings()
+    plain = settings.model_dump(mode="json")
+    plain["redis"]["url"] = masked_url(settings.redis.url.get_secret_value())
+    if settings.broker.url is not None:
+        plain["broker"]["url"] = masked_url(settings.broker.url.get_secret_value())
     if as_json:
         print_json(plain)
         return
     for name, value in _variables(plain, PREFIX.removesuffix("_")):
         click.echo(f"{name}={value if isinstance(value, str) else json.dumps(value)}")
+
+
+def masked_url(url: str) -> str:
+    """Where a URL leads, without what opens the door: user, password, and parameters other than the database."""
+    try:
+        parts = urlsplit(url)
+        query = [(name, value if name in _SHOWN else MASK) for name, value in parse_qsl(parts.query)]
+        host = parts.netloc.rpartition("@")[2]
+    except ValueError:
+        return MASK
+    netloc = f"{MASK}@{host}" if "@" in parts.netloc else host
+    # Not urlunsplit: it writes unix:///path without the slashes of its empty host.
+    return f"{parts.scheme}://{netloc}{parts.path}" + (f"?{urlencode(query, safe='*/')}" if query else "")
 
 
 def _faults(settings: Settings) -> Iterator[str]:
@@ -86,5 +107,5 @@ def _variables(plain: Mapping[str, Any], above: str) -> Iterator[tuple[str, Any]
         path = f"{above}{separator}{name.upper()}"
         if isinstance(value, Mapping):
             yield from _variables(value, path)
-        elif value is not None:
+        elif value not in (None, []):
             yield path, ",".join(map(str, value)) if isinstance(value, list) else value

@@ -1,6 +1,7 @@
 """`mailworker dev`."""
 
 import shlex
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
@@ -24,6 +25,8 @@ def command(flower: bool, data: Path) -> None:  # noqa: FBT001 - click's option
 
     Every mail ends up in the mailbox: none leaves the machine. Your own lanes, limits and sealing keys hold here too.
     """
+    if flower and find_spec("flower") is None:
+        raise ModuleNotFoundError("No module named 'flower'", name="flower")
     serve(data, load_settings(), with_flower=flower, tell=_tell)
 
 

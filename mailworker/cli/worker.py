@@ -10,12 +10,13 @@ from mailworker.runtime import smtp_config
 from mailworker.settings import load_settings
 
 
-@click.command("worker", context_settings={"ignore_unknown_options": True, "help_option_names": []})
+@click.command("worker", context_settings={"ignore_unknown_options": True})
 @click.argument("celery_options", nargs=-1, type=click.UNPROCESSED)
 def command(celery_options: tuple[str, ...]) -> None:
-    """Run a Celery worker with the settings of this project; CELERY_OPTIONS go to `celery worker` as they are.
+    """Run a Celery worker with the settings of this project.
 
-    The same as `celery -A mailworker worker --loglevel=INFO`, with the settings checked first.
+    The same as `celery -A mailworker worker --loglevel=INFO`, with the settings checked first. CELERY_OPTIONS go to
+    `celery worker` as they are; `celery worker --help` lists them.
     """
     settings = load_settings()
     for relay in {lane.relay for lane in settings.lanes.values()}:

@@ -113,8 +113,10 @@ class Supervisor:
     def __enter__(self) -> Self:
         """Take over the signals that ask to stop."""
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-                self._old_handlers[number] = signal.signal(number, self._on_signal)
+            wanted = [signal.SIGINT, signal.SIGTERM]
+            if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it
+                wanted.append(signal.SIGHUP)
+            self._old_handlers = {number: signal.signal(number, self._on_signal) for number in wanted}
         return self
 
     def __exit__(

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -9,6 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from mailworker.cli import main
+from mailworker.cli.config import masked_url
 from mailworker.dev.valkey import ValkeyServer
 
 RELAY = {"MAILWORKER_RELAYS__DEFAULT__HOST": "127.0.0.1", "MAILWORKER_RELAYS__DEFAULT__TLS": "none"}
@@ -56,10 +58,22 @@ assert not {"celery", "redis", "pydantic", "rich", "aiosmtpd"} & set(sys.modules
     subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
 
 
-@pytest.mark.parametrize("name", ["config", "demo", "dev", "mail", "send", "status"])
+@pytest.mark.parametrize("name", ["config", "demo", "dev", "mail", "send", "status", "worker"])
 def test_every_command_has_help(name: str) -> None:
     result = invoke(name, "--help")
     assert (result.exit_code, result.output[:6]) == (0, "Usage:")
+
+
+@pytest.mark.parametrize(("module", "words"), [("aiosmtpd", ["demo"]), ("flower", ["dev"])])
+def test_a_missing_extra_is_told_with_the_way_to_get_it(module: str, words: list[str], tmp_path: Path) -> None:
+    script = f"import sys; sys.modules[{module!r}] = None; from mailworker.cli import main; main({words!r})"
+    if module == "flower":
+        script = "import importlib.util; importlib.util.find_spec = lambda name: None; " + script
+    result = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path
+    )
+    assert result.returncode == 1
+    assert re.fullmatch(rf"Error: this needs {module}: pip install 'mailworker\[\w+\]'\n", result.stderr)
 
 
 def test_the_version_is_told() -> None:
@@ -112,12 +126,26 @@ def test_shown_settings_mask_every_secret() -> None:
         assert "shop" in result.output
 
 
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("redis://localhost:6379/0", "redis://localhost:6379/0"),
+        ("rediss://user:hu@sh@[::1]:6379/2", "rediss://**********@[::1]:6379/2"),
+        ("redis://:hush@host", "redis://**********@host"),
+        ("unix:///run/a%20b.sock?db=0", "unix:///run/a%20b.sock?db=0"),
+        ("unix://hush@/run/x.sock?db=1&password=hush", "unix://**********@/run/x.sock?db=1&password=**********"),
+        ("redis://[hush", "**********"),
+        ("amqp://hush:hush@host//", "amqp://**********@host//"),
+    ],
+)
+def test_a_shown_url_tells_the_place_and_hides_what_opens_it(url: str, shown: str) -> None:
+    assert masked_url(url) == shown
+
+
 def test_shown_settings_are_variables_that_are_understood() -> None:
     shown = invoke("config", "show", env=RELAY | {"MAILWORKER_LANES__BULK__MAX_ATTEMPTS": "7"}).output
     env = dict(line.split("=", 1) for line in shown.splitlines())
     assert env["MAILWORKER_LANES__BULK__MAX_ATTEMPTS"] == "7"
-    del env["MAILWORKER_REDIS__URL"]  # masked
-    env = {name: value for name, value in env.items() if value}
     assert invoke("config", "check", env=env).exit_code == 0
 
 
@@ -212,6 +240,7 @@ def test_a_worker_is_not_started_with_wrong_settings() -> None:
 
 
 def test_worker_hands_its_options_to_celery() -> None:
-    result = run("worker", "--help", env=RELAY)
-    assert "--concurrency" in result.stdout
-    assert "celery" in result.stdout.lower()
+    result = run("worker", "--pool=nonsense", env=RELAY)
+    assert result.returncode == 2
+    assert "celery worker" in result.stderr
+    assert "nonsense" in result.stderr

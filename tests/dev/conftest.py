@@ -1,6 +1,5 @@
 """Short folders for Unix sockets, and a look at the processes of this machine."""
 
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +20,7 @@ def wait_until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
     until = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < until, "waited in vain"
-        os.sched_yield()
+        time.sleep(0.01)
 
 
 @pytest.fixture

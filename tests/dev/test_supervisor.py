@@ -117,6 +117,15 @@ def test_a_signal_interrupts_the_block_and_everything_is_stopped(
     assert signal.getsignal(signum) is before
 
 
+def test_a_hangup_that_is_ignored_as_by_nohup_stays_ignored(tmp_path: Path) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with Supervisor(tmp_path):
+            os.kill(os.getpid(), signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 # Starts a polite and a stubborn child in the background of a supervisor, tells their pids, and waits.
 OWNER = """
 import sys

@@ -1,0 +1,128 @@
+"""An email put together step by step.
+
+Law: the builder only collects; `build` makes the Email, and every check is made there.
+"""
+
+import os
+from collections.abc import Iterable
+from typing import Any, Self, overload
+
+from smtp_transport.message.address import Address
+from smtp_transport.message.attachment import Attachment, InlineImage
+from smtp_transport.message.email import Email, Priority
+
+
+class EmailBuilder:
+    """Collects the fields of an Email; every method returns the builder, `build` the email."""
+
+    def __init__(self) -> None:
+        self._fields: dict[str, Any] = {}
+
+    def _set(self, name: str, value: object) -> Self:
+        self._fields[name] = value
+        return self
+
+    def _add(self, name: str, *values: object) -> Self:
+        self._fields.setdefault(name, []).extend(values)
+        return self
+
+    def from_(self, address: Address | str) -> Self:
+        """Set the author."""
+        return self._set("from_", address)
+
+    def sender(self, address: Address | str) -> Self:
+        """Set who sends on the author's behalf, and receives the bounces."""
+        return self._set("sender", address)
+
+    def to(self, address: Address | str) -> Self:
+        """Add a recipient."""
+        return self._add("to", address)
+
+    def to_many(self, addresses: Iterable[Address | str]) -> Self:
+        """Add recipients."""
+        return self._add("to", *addresses)
+
+    def cc(self, address: Address | str) -> Self:
+        """Add a recipient of a copy."""
+        return self._add("cc", address)
+
+    def cc_many(self, addresses: Iterable[Address | str]) -> Self:
+        """Add recipients of a copy."""
+        return self._add("cc", *addresses)
+
+    def bcc(self, address: Address | str) -> Self:
+        """Add a recipient whom no header names."""
+        return self._add("bcc", address)
+
+    def bcc_many(self, addresses: Iterable[Address | str]) -> Self:
+        """Add recipients whom no header names."""
+        return self._add("bcc", *addresses)
+
+    def reply_to(self, address: Address | str) -> Self:
+        """Add an address for answers."""
+        return self._add("reply_to", address)
+
+    def subject(self, subject: str) -> Self:
+        """Set the subject."""
+        return self._set("subject", subject)
+
+    def text_body(self, body: str) -> Self:
+        """Set the plain text body."""
+        return self._set("text_body", body)
+
+    text = text_body
+
+    def html_body(self, body: str) -> Self:
+        """Set the HTML body."""
+        return self._set("html_body", body)
+
+    html = html_body
+
+    def attachment(self, attachment: Attachment) -> Self:
+        """Add a file."""
+        return self._add("attachments", attachment)
+
+    def attach_file(self, path: str | os.PathLike[str]) -> Self:
+        """Add a file from disk, read now. Raises MessageError(ATTACHMENT_ERROR) if it cannot be read."""
+        return self.attachment(Attachment.from_file(path))
+
+    def attach_bytes(self, filename: str, content_type: str, data: bytes) -> Self:
+        """Add a file from memory."""
+        return self._add("attachments", {"filename": filename, "content_type": content_type, "data": data})
+
+    @overload
+    def inline_image(self, image: InlineImage, /) -> Self: ...
+    @overload
+    def inline_image(self, content_id: str, content_type: str, data: bytes) -> Self: ...
+    def inline_image(self, content_id: str | InlineImage, content_type: str = "", data: bytes = b"") -> Self:
+        """Add an image that the HTML shows as `cid:<content_id>`, whole or by its fields."""
+        if isinstance(content_id, InlineImage):
+            return self._add("inline_images", content_id)
+        return self._add("inline_images", {"content_id": content_id, "content_type": content_type, "data": data})
+
+    def header(self, name: str, value: str) -> Self:
+        """Add a header of one's own; the order is kept."""
+        return self._add("headers", (name, value))
+
+    def message_id(self, message_id: str) -> Self:
+        """Set the Message-ID instead of having one made."""
+        return self._set("message_id", message_id)
+
+    def in_reply_to(self, message_id: str) -> Self:
+        """Set which mail this one answers."""
+        return self._set("in_reply_to", message_id)
+
+    def references(self, message_ids: Iterable[str]) -> Self:
+        """Set the mails of the thread, oldest first."""
+        return self._set("references", message_ids)
+
+    def priority(self, priority: Priority) -> Self:
+        """Set how urgent it is."""
+        return self._set("priority", priority)
+
+    def build(self) -> Email:
+        """Make the email. Raises pydantic.ValidationError that names each wrong field, the reason and the cure."""
+        return Email.model_validate(self._fields)
+
+    def __repr__(self) -> str:
+        return f"<EmailBuilder with {len(self._fields)} fields>"

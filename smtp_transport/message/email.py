@@ -1,0 +1,231 @@
+"""What an author hands over: the email, checked when it is made.
+
+Law: an Email that exists can be rendered and sent. Message-ID and Date are given, never taken from a clock or from
+chance. No repr and no error shows an address, a subject or a body.
+"""
+
+import base64
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta, timezone
+from enum import IntEnum
+from typing import Annotated, Any, Self
+
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictStr,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from smtp_transport.envelope import Envelope
+from smtp_transport.message import rules
+from smtp_transport.message.address import Mailbox, Mailboxes
+from smtp_transport.message.attachment import Attachment, InlineImage
+
+MAX_RECIPIENTS = 100
+MAX_ATTACHMENTS = 50
+"""Files and inline images together."""
+
+
+class Priority(IntEnum):
+    """How urgent the author finds the email; written as X-Priority and Importance."""
+
+    HIGHEST = 1
+    HIGH = 2
+    NORMAL = 3
+    LOW = 4
+    LOWEST = 5
+
+
+def _canonical_date(value: datetime) -> datetime:
+    """Give the moment a fixed offset in whole minutes, the only zone that a Date header has."""
+    if value.year < 1900:
+        raise PydanticCustomError("date", "is before the year 1900, where RFC 5322 section 3.3 begins")
+    offset = value.utcoffset() or timedelta()
+    if offset % timedelta(minutes=1):
+        try:
+            return value.astimezone(UTC)
+        except OverflowError:
+            raise PydanticCustomError("date", "is out of range; give it in UTC") from None
+    return value.replace(tzinfo=timezone(offset))
+
+
+def _one_or_many_ids(value: Any) -> Any:
+    """Let the text of a References header stand for the list of its ids."""
+    return rules.line(value).split() if isinstance(value, str) else value
+
+
+def _pairs(value: Any) -> Any:
+    return tuple(value.items()) if isinstance(value, Mapping) else value
+
+
+def _one_or_many_parts(value: Any) -> Any:
+    return (value,) if isinstance(value, (Attachment, InlineImage, Mapping)) else value
+
+
+Body = Annotated[StrictStr, AfterValidator(rules.body)]
+Header = Annotated[tuple[StrictStr, StrictStr], AfterValidator(rules.header)]
+MessageId = Annotated[StrictStr, AfterValidator(rules.message_id)]
+ForeignId = Annotated[StrictStr, AfterValidator(rules.foreign_id)]
+Moment = Annotated[AwareDatetime, AfterValidator(_canonical_date)]
+
+
+class Email(BaseModel):
+    """One email. One address may stand where several are possible; addresses may be text: "Name <local-part@domain>".
+
+    Raises pydantic.ValidationError, whose text names each wrong field, the reason and the cure.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    from_: Mailbox = Field(validation_alias=AliasChoices("from_", "from"))
+    sender: Mailbox | None = None
+    """Who sends on behalf of `from_`: the reverse-path, and a Sender header if it differs (RFC 5322 section 3.6.2)."""
+    to: Mailboxes = ()
+    cc: Mailboxes = ()
+    bcc: Mailboxes = ()
+    """In the envelope only, never in a header."""
+    reply_to: Mailboxes = ()
+    subject: Annotated[StrictStr, AfterValidator(rules.line)] = ""
+    text_body: Body | None = Field(default=None, validation_alias=AliasChoices("text_body", "text"))
+    html_body: Body | None = Field(default=None, validation_alias=AliasChoices("html_body", "html"))
+    attachments: Annotated[tuple[Attachment, ...], BeforeValidator(_one_or_many_parts)] = ()
+    inline_images: Annotated[tuple[InlineImage, ...], BeforeValidator(_one_or_many_parts)] = ()
+    headers: Annotated[tuple[Header, ...], BeforeValidator(_pairs)] = ()
+    """Further headers, in this order. A mapping is read too."""
+    message_id: MessageId | None = None
+    in_reply_to: ForeignId | None = None
+    references: Annotated[tuple[ForeignId, ...], BeforeValidator(_one_or_many_ids)] = ()
+    priority: Priority | None = None
+    date: Moment | None = None
+
+    @model_validator(mode="after")
+    def _check_recipients(self) -> Self:
+        listed = len(self.to) + len(self.cc) + len(self.bcc)
+        if not listed:
+            raise PydanticCustomError("no_recipient", "to, cc, bcc: all are empty; name at least one recipient")
+        if listed > MAX_RECIPIENTS:
+            raise PydanticCustomError(
+                "too_many_recipients",
+                "to, cc, bcc: {listed} recipients, and {most} is the most; send several emails",
+                {"listed": listed, "most": MAX_RECIPIENTS},
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_parts(self) -> Self:
+        parts = len(self.attachments) + len(self.inline_images)
+        if parts > MAX_ATTACHMENTS:
+            raise PydanticCustomError(
+                "too_many_attachments",
+                "attachments, inline_images: {parts} files, and {most} is the most; put them into an archive",
+                {"parts": parts, "most": MAX_ATTACHMENTS},
+            )
+        if self.inline_images and self.html_body is None:
+            raise PydanticCustomError(
+                "inline_without_html", "inline_images: only html_body can show them; use attachments or add html_body"
+            )
+        content_ids = [i.content_id for i in self.inline_images] + [
+            a.content_id for a in self.attachments if a.content_id
+        ]
+        if len(set(content_ids)) < len(content_ids):
+            raise PydanticCustomError("content_id_twice", "inline_images, attachments: a content_id is used twice")
+        return self
+
+    @model_validator(mode="after")
+    def _check_priority(self) -> Self:
+        if self.priority is not None and any(name.lower() in ("x-priority", "importance") for name, _ in self.headers):
+            raise PydanticCustomError(
+                "priority_twice",
+                "headers: X-Priority and Importance are written from priority; leave out one of the two",
+            )
+        return self
+
+    @property
+    def recipients(self) -> tuple[str, ...]:
+        """The forward-paths in the order of To, Cc, Bcc, each once. Domains are compared without regard to case."""
+        unique: dict[tuple[str, str], str] = {}
+        for address in (*self.to, *self.cc, *self.bcc):
+            local, _, domain = address.email.rpartition("@")
+            unique.setdefault((local, domain.lower()), address.email)
+        return tuple(unique.values())
+
+    def stamped(self, message_id: str, date: datetime) -> Self:
+        """Return the email with Message-ID and Date fixed; what the author has set stays.
+
+        `date` is aware. Raises pydantic.ValidationError if a stamp is no good.
+        """
+        stamp = _Stamp(message_id=self.message_id or message_id, date=self.date or date)
+        return super().model_copy(update=dict(stamp))
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a copy with some fields changed; unlike pydantic's own, it checks them. Raises ValidationError."""
+        return type(self).model_validate(vars(self) | dict(update)) if update else super().model_copy(deep=deep)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values that JSON can carry, attachments in base64; empty fields are left out."""
+        plain: dict[str, Any] = self.model_dump(
+            mode="json", exclude_defaults=True, exclude={"attachments", "inline_images"}
+        )
+        plain["from"] = plain.pop("from_")
+        if self.attachments:
+            plain["attachments"] = [
+                {
+                    "filename": a.filename,
+                    "content_type": a.content_type,
+                    "data": base64.b64encode(a.data).decode(),
+                    "content_id": a.content_id,
+                }
+                for a in self.attachments
+            ]
+        if self.inline_images:
+            plain["inline_images"] = [
+                {"content_id": i.content_id, "content_type": i.content_type, "data": base64.b64encode(i.data).decode()}
+                for i in self.inline_images
+            ]
+        return plain
+
+    @classmethod
+    def from_dict(cls, plain: Mapping[str, Any]) -> Self:
+        """Read what `to_dict` made, or what another application wrote by hand. Raises pydantic.ValidationError."""
+        return cls.model_validate(dict(plain))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # pydantic's own refusal would show the value.
+        raise rules.refused("Email", PydanticCustomError("frozen_instance", "is frozen; make another with model_copy"))
+
+    def __repr__(self) -> str:
+        recipients, files = len(self.recipients), len(self.attachments) + len(self.inline_images)
+        text = f"<Email to {recipients} recipient{'s' * (recipients != 1)}"
+        return text + (f", {files} attachment{'s' * (files != 1)}>" if files else ">")
+
+    __str__ = __repr__
+
+    def __repr_args__(self) -> Any:
+        """Show pretty printers no more than the repr does."""
+        return [("recipients", len(self.recipients)), ("attachments", len(self.attachments) + len(self.inline_images))]
+
+
+class _Stamp(BaseModel):
+    """The two fields without which an email cannot be rendered."""
+
+    model_config = ConfigDict(hide_input_in_errors=True, title="Email")
+
+    message_id: MessageId
+    date: Moment
+
+
+def make_message_id(token: str, domain: str) -> str:
+    """Make `<token@domain>` of a token that the caller knows to be unique. Raises ValueError if it is no Message-ID."""
+    return rules.message_id(f"<{token}@{domain}>")
+
+
+def envelope_of(email: Email) -> Envelope:
+    """Give the envelope: the sender (or else the author) and every recipient, Bcc included."""
+    return Envelope((email.sender or email.from_).email, email.recipients)

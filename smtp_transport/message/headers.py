@@ -1,0 +1,98 @@
+"""Header fields: from values to lines that end with CRLF (RFC 5322 section 2.2).
+
+Law: fields are folded at 76 characters where white space allows it, never after the colon, and no line is longer than
+998. The text is ASCII, except for addresses whose local part is not: only they need SMTPUTF8.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from urllib.parse import quote
+
+from smtp_transport.message.address import Address
+from smtp_transport.message.encoded_words import LINE, encode_words, is_plain, phrase
+from smtp_transport.message.rules import cut_at_spaces, has_endless_word
+
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+# RFC 2231 section 7: attribute-char, of which these besides letters, digits and "-._~".
+_ATTRIBUTE_CHAR = "!#$&+^`{|}"
+_PARAMETER_ROOM = 60
+
+
+def field(name: str, pieces: Sequence[str]) -> str:
+    """Write `name: pieces`, folded between pieces. The first stays beside the name; others begin with white space."""
+    line = f"{name}: {pieces[0]}"
+    if len(pieces) == 1:
+        return line + "\r\n"
+    done = []
+    for piece in pieces[1:]:
+        if len(line) + len(piece) > LINE:
+            done.append(line)
+            line = piece
+        else:
+            line += piece
+    done.append(line)
+    return "\r\n".join(done) + "\r\n"
+
+
+def unstructured(name: str, text: str) -> str:
+    """Write text that means nothing but itself: as it is where ASCII lines can carry it, else as encoded-words."""
+    if is_plain(text):
+        if len(name) + len(": ") + len(text) <= LINE:
+            return f"{name}: {text}\r\n"
+        if not has_endless_word(text):
+            return field(name, cut_at_spaces(text))
+    first, *others = encode_words(text, len(name) + len(": "))
+    return field(name, [first, *(f" {word}" for word in others)])
+
+
+def mailboxes(name: str, addresses: Sequence[Address]) -> str:
+    """Write a list of addresses with their names."""
+    pieces: list[str] = []
+    for address in addresses:
+        if pieces:
+            pieces[-1] += ","
+        lead = " " if pieces else ""
+        if address.name is None:
+            pieces.append(lead + address.email)
+            continue
+        first, *others = phrase(address.name, len(lead) if pieces else len(name) + len(": "))
+        pieces += [lead + first, *(f" {word}" for word in others), f" <{address.email}>"]
+    return field(name, pieces)
+
+
+def identifiers(name: str, message_ids: Sequence[str]) -> str:
+    """Write Message-IDs, which stand in their angle brackets already (RFC 5322 section 3.6.4)."""
+    first, *others = message_ids
+    return field(name, [first, *(f" {one}" for one in others)])
+
+
+def date_time(moment: datetime) -> str:
+    """Write an aware moment as RFC 5322 section 3.3 has it. English whatever the locale."""
+    offset = (moment.utcoffset() or timedelta()) // timedelta(minutes=1)
+    hours, minutes = divmod(abs(offset), 60)
+    return (
+        f"{_DAYS[moment.weekday()]}, {moment.day} {_MONTHS[moment.month - 1]} {moment.year:04} "
+        f"{moment:%H:%M:%S} {'-' if offset < 0 else '+'}{hours:02}{minutes:02}"
+    )
+
+
+def parameter(name: str, value: str) -> list[str]:
+    """Write a MIME parameter in pieces for `field`, without semicolons: those belong to the piece before each.
+
+    ASCII is quoted; else it is percent-encoded UTF-8, in as many sections as its length needs (RFC 2231 sections 3, 4).
+    """
+    if value.isascii():
+        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+        return [f' {name}="{escaped}"']
+    sections = [""]
+    for character in value:
+        piece = quote(character, safe=_ATTRIBUTE_CHAR)
+        if len(sections[-1]) + len(piece) > _PARAMETER_ROOM:
+            sections.append("")
+        sections[-1] += piece
+    if len(sections) == 1:
+        return [f" {name}*=utf-8''{sections[0]}"]
+    sections[0] = "utf-8''" + sections[0]
+    return [f" {name}*{number}*={section}" for number, section in enumerate(sections)]

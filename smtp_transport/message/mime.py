@@ -1,0 +1,112 @@
+"""Parts and their nesting (RFC 2045, 2046): mixed around alternative around related.
+
+Law: the same email makes the same bytes. A boundary is drawn from the Message-ID and checked against every part that
+stands there unencoded; "=_" at its start keeps it out of the encoded ones (RFC 2045 section 6.7).
+"""
+
+import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from itertools import count
+
+from smtp_transport.message import headers, transfer
+from smtp_transport.message.attachment import Attachment, InlineImage
+from smtp_transport.message.transfer import TransferEncoding
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A MIME entity: its Content-* fields, each ending with CRLF, and its content in chunks, joined once at the end."""
+
+    head: str
+    chunks: tuple[bytes, ...]
+    encoding: TransferEncoding
+
+
+def text_part(subtype: str, text: str, *, eight_bit: bool) -> Part:
+    """Make a text/plain or text/html part of a body."""
+    octets = transfer.canonical(text)
+    encoding = transfer.choose(octets, eight_bit=eight_bit)
+    head = f"Content-Type: text/{subtype}; charset=utf-8\r\nContent-Transfer-Encoding: {encoding.value}\r\n"
+    return Part(head, (transfer.encode(octets, encoding),), encoding)
+
+
+def attachment_part(attachment: Attachment) -> Part:
+    """Make the part of a file (RFC 2183)."""
+    if attachment.content_type.lower().startswith("message/"):
+        return _message_part(attachment)
+    return _file_part(attachment, attachment.content_type)
+
+
+def _file_part(attachment: Attachment, content_type: str) -> Part:
+    return _base64_part(_file_head(attachment, content_type), attachment.data)
+
+
+def _message_part(attachment: Attachment) -> Part:
+    """Make the part of an attached message, which must stand unencoded (RFC 2046 section 5.2.1), or else of a file."""
+    octets = attachment.data.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\r\n")
+    if not octets.isascii() or b"\0" in octets or transfer.has_long_line(octets):
+        return _file_part(attachment, "application/octet-stream")
+    head = _file_head(attachment, attachment.content_type) + "Content-Transfer-Encoding: 7bit\r\n"
+    return Part(head, (octets,), TransferEncoding.SEVEN_BIT)
+
+
+def _file_head(attachment: Attachment, content_type: str) -> str:
+    kind = [content_type]
+    if not attachment.filename.isascii() and "name=" not in content_type.lower():
+        # Readers that do not know RFC 2231 show this instead of nothing.
+        kind = [f"{content_type};", *headers.parameter("name", _ascii_name(attachment.filename))]
+    first, *others = headers.parameter("filename", attachment.filename)
+    disposition = ["attachment;", first]
+    for section in others:
+        disposition[-1] += ";"
+        disposition.append(section)
+    head = headers.field("Content-Type", kind) + headers.field("Content-Disposition", disposition)
+    return head + (f"Content-ID: <{attachment.content_id}>\r\n" if attachment.content_id else "")
+
+
+def image_part(image: InlineImage) -> Part:
+    """Make the part of an image that the HTML shows (RFC 2387, RFC 2392)."""
+    head = f"Content-Type: {image.content_type}\r\nContent-Disposition: inline\r\nContent-ID: <{image.content_id}>\r\n"
+    return _base64_part(head, image.data)
+
+
+def _base64_part(head: str, data: bytes) -> Part:
+    head += "Content-Transfer-Encoding: base64\r\n"
+    return Part(head, (transfer.base64_lines(data),), TransferEncoding.BASE64)
+
+
+def _ascii_name(filename: str) -> str:
+    """Reduce a file name to what every reader can show, and its ending to what tells how to open it."""
+    stem, dot, ending = filename.rpartition(".") if "." in filename else (filename, "", "")
+    return (_ascii(stem)[:60].strip(" ._-") or "attachment") + dot + _ascii(ending)[:20]
+
+
+def _ascii(text: str) -> str:
+    return unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
+
+
+def boundaries(seed: str, parts: Sequence[Part]) -> Iterator[str]:
+    """Draw boundaries, each its own, that stand in none of the leaf parts."""
+    bare = [chunk for part in parts if part.encoding.keeps_octets for chunk in part.chunks]
+    for number in count():
+        boundary = "=_" + blake2b(f"{number} {seed}".encode(), digest_size=15).hexdigest()
+        if not any(boundary.encode() in chunk for chunk in bare):
+            yield boundary
+
+
+def multipart(subtype: str, parts: Sequence[Part], boundary: str) -> Part:
+    """Put parts into one. `subtype` may carry further parameters, as in `related; type="text/html"`."""
+    # A container may not claim less than what is in it (RFC 2045 section 6.4).
+    eight_bit = any(part.encoding is TransferEncoding.EIGHT_BIT for part in parts)
+    encoding = TransferEncoding.EIGHT_BIT if eight_bit else TransferEncoding.SEVEN_BIT
+    head = f'Content-Type: multipart/{subtype};\r\n boundary="{boundary}"\r\n'
+    head += f"Content-Transfer-Encoding: {encoding.value}\r\n"
+    chunks: list[bytes] = []
+    opening = f"--{boundary}\r\n"
+    for part in parts:
+        chunks += [f"{opening}{part.head}\r\n".encode(), *part.chunks]
+        opening = f"\r\n--{boundary}\r\n"
+    chunks.append(f"\r\n--{boundary}--\r\n".encode())
+    return Part(head, tuple(chunks), encoding)

@@ -227,7 +227,7 @@ class Machine:
         if reply.code not in outcomes and reply.code // 100 not in outcomes:
             raise self._fail("the server gave a reply that its command cannot have", reply.code)
         # Nothing can be accepted that stands on something refused: the replies belong to other commands than we think.
-        # The greeting and final dots are said in one state only, so that their rows need no such check.
+        # (The greeting stands on nothing: its row has no legal states.)
         if reply.code < 400 and rule.legal and self.state not in rule.legal | rule.late:
             raise self._fail("the server accepted a command that cannot follow", reply.code)
         return outcomes.get(reply.code, outcomes.get(reply.code // 100)) or self.state

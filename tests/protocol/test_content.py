@@ -1,0 +1,68 @@
+"""No content can end itself: line ends are repaired first, dots are doubled after."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from smtp_transport.protocol.content import canonical, dot_stuffed
+
+NASTY = st.one_of(
+    st.binary(max_size=60), st.lists(st.sampled_from([b"\r", b"\n", b".", b"a"]), max_size=24).map(b"".join)
+)
+
+
+def read_back(wire: bytes) -> bytes:
+    """Read content as a strict server does: lines end with CRLF, a dot alone ends it, another first dot is dropped."""
+    lines = []
+    while True:
+        line, end, wire = wire.partition(b"\r\n")
+        assert end, "the content never ended"
+        if line == b".":
+            assert wire == b"", "something stands behind the final dot"
+            return b"".join(lines)
+        lines.append(line.removeprefix(b".") + b"\r\n")
+
+
+@given(NASTY)
+def test_what_a_server_reads_is_what_was_meant(data: bytes) -> None:
+    """NF-SEC-04."""
+    repaired = canonical(data)
+    assert read_back(dot_stuffed(repaired) + b".\r\n") == repaired
+
+
+@given(NASTY)
+def test_no_bare_cr_or_lf_goes_out(data: bytes) -> None:
+    rest = dot_stuffed(canonical(data)).replace(b"\r\n", b"")
+    assert b"\r" not in rest
+    assert b"\n" not in rest
+
+
+@given(NASTY)
+def test_nothing_but_line_ends_is_changed(data: bytes) -> None:
+    def bare(octets: bytes) -> bytes:
+        return octets.replace(b"\r", b"").replace(b"\n", b"")
+
+    assert bare(canonical(data)) == bare(data)
+    assert canonical(canonical(data)) == canonical(data)
+
+
+@pytest.mark.parametrize(
+    ("data", "wire"),
+    [
+        (b"", b""),
+        (b"a", b"a\r\n"),
+        (b"a\nb\rc\r\nd", b"a\r\nb\r\nc\r\nd\r\n"),
+        (b"a\r\r\nb", b"a\r\n\r\nb\r\n"),
+        (b".\r\n", b"..\r\n"),
+        (b"a\n.\nQUIT\n", b"a\r\n..\r\nQUIT\r\n"),
+        (b"a\r\n.\rMAIL\r\n..b", b"a\r\n..\r\nMAIL\r\n...b\r\n"),
+        (b"\r\n.\r\n.\r\n", b"\r\n..\r\n..\r\n"),
+    ],
+)
+def test_smuggled_ends_of_content_are_doubled(data: bytes, wire: bytes) -> None:
+    assert dot_stuffed(canonical(data)) == wire
+
+
+def test_clean_content_is_not_copied() -> None:
+    data = b"Subject: hi\r\n\r\nhello\r\n"
+    assert dot_stuffed(canonical(data)) is data

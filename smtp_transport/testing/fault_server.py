@@ -65,7 +65,8 @@ class FaultServer:
             return
         self._stopping.set()
         # Closing a socket wakes nobody who waits in its accept(): a last client does.
-        with suppress(OSError), socket.create_connection((self.host, self.port)):
+        with suppress(OSError), socket.socket() as last:
+            last.connect((self.host, self.port))
             self._threads[0].join()
         self._listener.close()
         for peer in self._peers:

@@ -5,7 +5,19 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 
 from smtp_transport import ErrorKind, Phase, SmtpError, SmtpTimeoutError, TlsConfig, TlsError
-from smtp_transport.testing import Behave, Expect, FaultServer, Raw, ReadSome, Reset, Say, Stall, StartTls, behaved, greeted
+from smtp_transport.testing import (
+    Behave,
+    Expect,
+    FaultServer,
+    Raw,
+    ReadSome,
+    Reset,
+    Say,
+    Stall,
+    StartTls,
+    behaved,
+    greeted,
+)
 from smtp_transport.tls import context_for
 from tests.wire.sink import Sink
 

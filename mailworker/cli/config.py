@@ -13,7 +13,7 @@ from mailworker.sealing import KeyRing
 from mailworker.settings import PREFIX, Settings, SettingsError, load_settings
 
 MASK = "**********"
-_SHOWN = {"db", "virtual_host"}
+_SHOWN = frozenset({"db", "virtual_host"})
 
 
 @click.group("config")

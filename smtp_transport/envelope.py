@@ -1,20 +1,20 @@
 """The envelope and the content: all that one transaction carries, and the only thing message and wire share."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
     """Who sends and who receives, as MAIL FROM and RCPT TO will say it.
 
-    `sender` is the reverse-path without angle brackets; "" is the null reverse-path of a bounce (RFC 5321 section 4.5.5).
+    `sender` is the reverse-path without angle brackets; "" is the null reverse-path of a bounce (RFC 5321, 4.5.5).
     `recipients` are forward-paths, in the order in which their fates will be reported. Domains are in A-label form
     unless the transaction needs SMTPUTF8.
     """
 
-    sender: str
-    recipients: tuple[str, ...]
+    sender: str = field(repr=False)
+    recipients: tuple[str, ...] = field(repr=False)
 
     @property
     def needs_smtputf8(self) -> bool:
@@ -30,7 +30,7 @@ class Content:
     `utf8_headers`: a header holds raw UTF-8, so the server must offer SMTPUTF8 (RFC 6531).
     """
 
-    data: bytes
+    data: bytes = field(repr=False)
     eight_bit: bool = False
     utf8_headers: bool = False
 

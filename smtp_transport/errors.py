@@ -17,8 +17,8 @@
     ├── PoolError             pool_exhausted, acquire_timeout, connection_unhealthy
     └── CancelledError        cancelled
 
-Law: an error says what happened and in which phase, never what to do. It holds plain values only, so it survives pickle, and
-its text never holds an address, a body or a secret.
+Law: an error says what happened and in which phase, never what to do. It holds plain values only, so it survives
+pickle, and its text never holds an address, a body or a secret.
 """
 
 import enum

@@ -1,7 +1,7 @@
 """What became of a mail on the wire, recipient by recipient. Facts only: what they mean is decided elsewhere."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from smtp_transport.errors import SmtpError
 from smtp_transport.phase import Phase
@@ -18,7 +18,7 @@ class RecipientReceipt:
     Otherwise there is no reply and `Receipt.error` tells what broke.
     """
 
-    address: str
+    address: str = field(repr=False)
     phase: Phase
     reply: Reply | None = None
 

@@ -1,6 +1,6 @@
 """What a server answered: one complete, possibly multi-line, SMTP reply (RFC 5321 section 4.2)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -8,12 +8,13 @@ class Reply:
     """A complete reply.
 
     `code` is 200..599. `enhanced` is the RFC 2034 status code ("5.1.1") or None, already cut off from `lines`.
-    `lines` are the texts of the reply's lines, decoded as UTF-8 with replacement, without code and line end.
+    `lines` are the texts of the reply's lines, decoded as UTF-8 with replacement, without code and line end; not in
+    the repr, because servers like to quote addresses.
     """
 
     code: int
     enhanced: str | None = None
-    lines: tuple[str, ...] = ()
+    lines: tuple[str, ...] = field(default=(), repr=False)
 
     @property
     def text(self) -> str:

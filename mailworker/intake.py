@@ -1,0 +1,212 @@
+"""The door: an email becomes a mail here, and a claimed mail an email again.
+
+Law: whatever is refused is refused here, in the producer, with a field and a reason. What passes has its Message-ID,
+its Date and its envelope fixed for good, is serialized once, and is sealed before anything else sees it.
+"""
+
+import datetime as dt
+import hashlib
+import secrets
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgpack
+
+from mailworker.keys import new_mail_id
+from mailworker.record import Claim, NewMail
+from mailworker.sealing import KeyRing, SealError
+from smtp_transport.envelope import Content, Envelope, Transaction
+from smtp_transport.errors import MessageError
+from smtp_transport.message import Email, envelope_of, make_message_id, pack, render, unpack
+
+MIN_PRIORITY, MAX_PRIORITY = 0, 9
+DEFAULT_PRIORITY = 5
+_MAX_KEY = 512
+
+
+class RefusedError(ValueError):
+    """An email or an option that cannot be accepted; the text names the field, the reason and the cure."""
+
+
+class UnreadableError(Exception):
+    """A claimed mail cannot be opened here. `may_heal`: a key missing here, or a newer version, could open it."""
+
+    def __init__(self, message: str, may_heal: bool) -> None:  # noqa: FBT001 - positional for pickle
+        """Keep both in args: pickle builds the error again from them."""
+        super().__init__(message, may_heal)
+        self.may_heal = may_heal
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What is refused: counts, and the size of the rendered message in bytes."""
+
+    message_bytes: int
+    recipients: int
+    attachments: int
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a mail is to be treated, in Celery's words.
+
+    `countdown` is in seconds; `eta` and `expires` are aware datetimes (or `expires` in seconds from now); `priority` is
+    0 to 9, 0 first, as Celery has it on Redis. The same `idempotency_key` in one lane makes one mail.
+    """
+
+    lane: str = "default"
+    countdown: float | None = None
+    eta: dt.datetime | None = None
+    expires: float | dt.datetime | None = None
+    priority: int = DEFAULT_PRIORITY
+    idempotency_key: str | None = None
+
+    def __post_init__(self) -> None:
+        """Check what the types cannot say."""
+        if self.countdown is not None and self.eta is not None:
+            raise RefusedError("countdown and eta: give one of them")
+        if self.countdown is not None and not 0 <= self.countdown <= _TEN_YEARS:
+            raise RefusedError("countdown: must be between 0 seconds and ten years")
+        if self.priority not in range(MIN_PRIORITY, MAX_PRIORITY + 1):
+            raise RefusedError("priority: must be an integer from 0 (first) to 9 (last)")
+        if self.idempotency_key is not None and not 0 < len(self.idempotency_key) <= _MAX_KEY:
+            raise RefusedError(f"idempotency_key: must be 1 to {_MAX_KEY} characters long")
+        for name, moment in (("eta", self.eta), ("expires", self.expires)):
+            if isinstance(moment, dt.datetime) and moment.tzinfo is None:
+                raise RefusedError(f"{name}: needs a time zone, e.g. datetime.now(timezone.utc) + timedelta(hours=1)")
+        is_past = isinstance(self.expires, dt.datetime) and self.expires <= dt.datetime.now(dt.UTC)
+        if is_past or (isinstance(self.expires, int | float) and not 0 < self.expires <= _TEN_YEARS):
+            raise RefusedError("expires: must be in the future, and not more than ten years away")
+
+
+_TEN_YEARS = 10 * 366 * 86400
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A claimed mail's contents: the whole envelope, and the email."""
+
+    envelope: Envelope
+    email: Email
+
+    def transaction_to(self, places: Sequence[int]) -> Transaction:
+        """Address the mail to the recipients at these places of the envelope."""
+        recipients = tuple(self.envelope.recipients[place] for place in places)
+        return Transaction(Envelope(self.envelope.sender, recipients), self._render)
+
+    def _render(self, eight_bit: bool) -> Content:  # noqa: FBT001 - Transaction.render's signature
+        return render(self.email, eight_bit=eight_bit)
+
+
+class Intake:
+    """Makes mails of emails. It has no state; one serves a whole process."""
+
+    def __init__(self, limits: Limits, keys: KeyRing, max_age_ms: Mapping[str, int]) -> None:
+        self._limits = limits
+        self._keys = keys
+        self._max_age_ms = max_age_ms
+
+    def admit(self, emails: Sequence[Email | Mapping[str, Any]], options: Sequence[Options]) -> list[NewMail]:
+        """Make mails of emails, in their order.
+
+        Raises RefusedError, or pydantic's ValidationError for a mapping that is no email; then none is made.
+        """
+        now_ms, randomness = time.time_ns() // 1_000_000, secrets.token_bytes(10)
+        return [
+            self._admit(email, option, new_mail_id(option.lane, now_ms, randomness, place), now_ms)
+            for place, (email, option) in enumerate(zip(emails, options, strict=True))
+        ]
+
+    def _admit(self, email: Email | Mapping[str, Any], options: Options, mail_id: str, now_ms: int) -> NewMail:
+        email = self._checked(email if isinstance(email, Email) else _from_mapping(email))
+        email = email.stamped(
+            message_id=email.message_id or make_message_id(secrets.token_hex(16), _domain_of(email)),
+            date=email.date or dt.datetime.fromtimestamp(now_ms / 1000, dt.UTC),
+        )
+        envelope = envelope_of(email)
+        payload = msgpack.packb(pack(email), use_bin_type=True)
+        self._check_size(email, len(payload))
+        facts = msgpack.packb([envelope.sender, list(envelope.recipients), email.message_id], use_bin_type=True)
+        return NewMail(
+            id=mail_id,
+            payload=self._keys.seal(payload, mail_id, "payload"),
+            envelope=self._keys.seal(facts, mail_id, "envelope"),
+            recipients=len(envelope.recipients),
+            priority=options.priority,
+            delay_ms=int((options.countdown or 0) * 1000),
+            due_ms=_epoch_ms(options.eta),
+            expires_in_ms=self._expires_in_ms(options),
+            expires_ms=_epoch_ms(options.expires),
+            key=_digest(options.idempotency_key) if options.idempotency_key else None,
+        )
+
+    def _checked(self, email: Email) -> Email:
+        limits = self._limits
+        recipients, attachments = len(email.recipients), len(email.attachments) + len(email.inline_images)
+        if recipients > limits.recipients:
+            raise RefusedError(f"to, cc, bcc: {recipients} recipients; limits.recipients allows {limits.recipients}")
+        if attachments > limits.attachments:
+            raise RefusedError(f"attachments: {attachments} files; limits.attachments allows {limits.attachments}")
+        return email
+
+    def _check_size(self, email: Email, packed: int) -> None:
+        """Refuse what is too large. Rendering tells exactly, and is done only where a bound does not settle it."""
+        most = self._limits.message_bytes
+        # No encoding in use more than triples a text, and headers are bounded by the number of recipients.
+        if packed * 3 + 16_384 <= most:
+            return
+        size = len(render(email, eight_bit=False).data)
+        if size > most:
+            raise RefusedError(
+                f"attachments, text_body, html_body: the message would be {size} bytes long, over the limit of {most} "
+                "(limits.message_bytes)"
+            )
+
+    def _expires_in_ms(self, options: Options) -> int | None:
+        if isinstance(options.expires, int | float):
+            return int(options.expires * 1000)
+        return self._max_age_ms[options.lane] if options.expires is None else None
+
+
+def open_mail(claim: Claim, keys: KeyRing) -> Opened:
+    """Open a claimed mail. Raises UnreadableError."""
+    try:
+        sender, recipients, _ = open_envelope(claim.id, claim.envelope, keys)
+        email = unpack(msgpack.unpackb(keys.open(claim.payload, claim.id, "payload")))
+    except SealError as error:
+        raise UnreadableError(str(error), error.is_key_missing) from None
+    except MessageError:
+        raise UnreadableError("written by a newer version of mailworker", True) from None
+    except (TypeError, ValueError, LookupError, AttributeError, msgpack.UnpackException) as error:
+        raise UnreadableError(f"corrupt payload ({type(error).__name__})", False) from None
+    return Opened(Envelope(sender, recipients), email)
+
+
+def open_envelope(mail_id: str, blob: bytes, keys: KeyRing) -> tuple[str, tuple[str, ...], str]:
+    """Read sender, recipients and Message-ID of a mail, also of one whose payload is gone. Raises SealError."""
+    sender, recipients, message_id = msgpack.unpackb(keys.open(blob, mail_id, "envelope"))
+    return sender, tuple(recipients), message_id
+
+
+def _from_mapping(email: Mapping[str, Any]) -> Email:
+    if not isinstance(email, Mapping):
+        raise RefusedError(f"email: must be an Email or a dict of its fields, not {type(email).__name__}")
+    return Email.from_dict(email)
+
+
+def _digest(key: str) -> str:
+    """An idempotency key may say something about a person; the ledger sees its hash."""
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _domain_of(email: Email) -> str:
+    return envelope_of(email).sender.rpartition("@")[2]
+
+
+def _epoch_ms(moment: object) -> int | None:
+    return int(moment.timestamp() * 1000) if isinstance(moment, dt.datetime) else None

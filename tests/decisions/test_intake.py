@@ -1,0 +1,152 @@
+"""The door: what is refused, and what is fixed for good when a mail passes."""
+
+import base64
+import datetime as dt
+
+import msgpack
+import pytest
+from pydantic import ValidationError
+
+from mailworker.intake import Intake, Limits, Options, RefusedError, UnreadableError, open_envelope, open_mail
+from mailworker.record import Claim, NewMail
+from mailworker.sealing import KeyRing
+from smtp_transport.message import Attachment, Email
+
+KEYS = KeyRing.parse(["k1:" + base64.b64encode(b"k" * 32).decode()])
+NOW = dt.datetime.now(dt.UTC)
+
+
+def email(**fields) -> Email:
+    return Email(
+        **{"from_": "shop@example.com", "to": "ann@example.org", "subject": "Hi", "text_body": "Hi.", **fields}
+    )
+
+
+def intake(keys=KEYS, **limits) -> Intake:
+    return Intake(
+        Limits(**{"message_bytes": 100_000, "recipients": 3, "attachments": 2, **limits}), keys, {"default": 60_000}
+    )
+
+
+def admit(what, **options) -> NewMail:
+    (mail,) = intake().admit([what], [Options(**options)])
+    return mail
+
+
+def claim(mail: NewMail) -> Claim:
+    return Claim(mail.id, 1, 1, mail.payload, mail.envelope, "p" * mail.recipients, "", 0, 5, 0, None)
+
+
+def test_message_id_and_date_are_fixed_when_the_mail_is_accepted():
+    mail = admit(email())
+    first, second = open_mail(claim(mail), KEYS), open_mail(claim(mail), KEYS)
+    assert first.email.message_id == second.email.message_id
+    assert first.email.message_id.rstrip(">").endswith("@example.com")
+    assert first.email.date is not None
+
+
+def test_a_message_id_of_the_authors_own_is_kept():
+    mail = admit(email(message_id="<order-17@example.com>"))
+    assert open_mail(claim(mail), KEYS).email.message_id == "<order-17@example.com>"
+    assert open_envelope(mail.id, mail.envelope, KEYS)[2] == "<order-17@example.com>"
+
+
+def test_a_claim_opens_as_the_email_that_was_accepted():
+    original = email(
+        to=["ann@example.org", "bob@example.org"],
+        bcc="eve@example.org",
+        attachments=[Attachment(filename="bill.pdf", content_type="application/pdf", data=b"\x00\xff" * 50)],
+    )
+    mail = admit(original)
+    opened = open_mail(claim(mail), KEYS)
+    assert opened.envelope.recipients == ("ann@example.org", "bob@example.org", "eve@example.org")
+    assert opened.email.attachments[0].data == b"\x00\xff" * 50
+    transaction = opened.transaction_to([2])
+    assert transaction.envelope.recipients == ("eve@example.org",)
+    assert b"eve@example.org" not in transaction.render(False).data
+
+
+def test_a_mail_is_sealed_before_anything_else_sees_it():
+    mail = admit(email(subject="marker-subject", text_body="marker-body", to="marker@example.org"))
+    assert b"marker" not in mail.payload + mail.envelope
+    with pytest.raises(UnreadableError) as caught:
+        open_mail(claim(mail), KeyRing())
+    assert caught.value.may_heal
+
+
+@pytest.mark.parametrize(
+    "payload", [b"MW\x00", b"MW\x00\xc1", b"MW\x00" + msgpack.packb({"v": 1}), b"MW\x00" + msgpack.packb(7)]
+)
+def test_a_payload_that_is_none_is_told_apart(payload):
+    mail = admit(email())
+    broken = Claim(mail.id, 1, 1, payload, mail.envelope, "p", "", 0, 5, 0, None)
+    with pytest.raises(UnreadableError):
+        open_mail(broken, KEYS)
+
+
+def test_limits_are_told_with_the_setting_that_would_change_them():
+    four = [f"a{n}@example.org" for n in range(4)]
+    with pytest.raises(RefusedError, match=r"limits\.recipients"):
+        intake().admit([email(to=four)], [Options()])
+    three = [Attachment(filename=f"{n}.txt", content_type="text/plain", data=b"x") for n in range(3)]
+    with pytest.raises(RefusedError, match=r"limits\.attachments"):
+        intake().admit([email(attachments=three)], [Options()])
+
+
+def test_the_size_limit_counts_the_message_as_it_will_be_sent():
+    """A 60 KB file is 80 KB on the wire."""
+    file = Attachment(filename="a.bin", content_type="application/octet-stream", data=bytes(60_000))
+    with pytest.raises(RefusedError, match=r"limits\.message_bytes"):
+        intake(message_bytes=80_000).admit([email(attachments=[file])], [Options()])
+    assert intake(message_bytes=90_000).admit([email(attachments=[file])], [Options()])
+
+
+def test_an_email_of_a_batch_that_is_refused_refuses_the_batch():
+    with pytest.raises(ValidationError):
+        intake().admit([email(), {"from": "a@example.com", "to": "nobody"}], [Options(), Options()])
+
+
+def test_mails_made_together_keep_their_order():
+    mails = intake().admit([email()] * 50, [Options()] * 50)
+    assert [m.id for m in mails] == sorted(m.id for m in mails)
+    assert len({open_mail(claim(m), KEYS).email.message_id for m in mails}) == 50
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        ({"countdown": -1}, "countdown"),
+        ({"countdown": float("nan")}, "countdown"),
+        ({"countdown": 5, "eta": NOW}, "countdown and eta"),
+        ({"eta": dt.datetime(2030, 1, 1)}, "eta"),  # noqa: DTZ001 - that is the mistake
+        ({"expires": 0}, "expires"),
+        ({"expires": NOW - dt.timedelta(days=1)}, "expires"),
+        ({"expires": float("nan")}, "expires"),
+        ({"expires": float("inf")}, "expires"),
+        ({"priority": 10}, "priority"),
+        ({"priority": "high"}, "priority"),
+        ({"idempotency_key": ""}, "idempotency_key"),
+        ({"idempotency_key": "x" * 1000}, "idempotency_key"),
+    ],
+)
+def test_an_option_that_makes_no_sense_is_refused_by_its_name(options, name):
+    with pytest.raises(RefusedError, match=name):
+        Options(**options)
+
+
+def test_what_is_neither_an_email_nor_a_dict_is_refused():
+    with pytest.raises(RefusedError, match="must be an Email or a dict"):
+        admit(42)
+
+
+def test_a_lane_gives_its_age_limit_to_mails_that_brought_none():
+    assert admit(email()).expires_in_ms == 60_000
+    assert admit(email(), expires=5).expires_in_ms == 5000
+    moment = NOW + dt.timedelta(hours=1)
+    assert admit(email(), expires=moment).expires_ms == int(moment.timestamp() * 1000)
+
+
+def test_an_idempotency_key_reaches_the_ledger_as_a_digest_only():
+    mail = admit(email(), idempotency_key="ann@example.org-17")
+    assert len(mail.key) == 64
+    assert mail.key == admit(email(), idempotency_key="ann@example.org-17").key

@@ -1,0 +1,239 @@
+"""The drain: from a claim in the ledger to a verdict in the ledger, by way of the wire.
+
+Read it from the top. Law: no mail leaves this room without being settled or released, save when the ledger cannot be
+reached; then its claim runs out and the watch frees it. Nothing is written after a final dot that was not marked first.
+"""
+
+import json
+import time
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+
+from smtp_transport.client import SmtpClient
+
+from mailworker.backoff import Backoff
+from mailworker.intake import Opened, UnreadableError, open_mail
+from mailworker.ledger import Ledger, LedgerError
+from mailworker.log import logger
+from mailworker.record import Claim, Claiming, Pause, Settlement
+from mailworker.renewal import Renewer
+from mailworker.sealing import KeyRing
+from mailworker.verdict import Fate, Scope, Verdict, is_credentials_refusal, judge
+from smtp_transport.envelope import Transaction
+from smtp_transport.errors import SmtpError
+from smtp_transport.receipt import Receipt
+
+# A relay that fails is left alone for half a second, then twice as long each time, at most this long.
+_PAUSE_FIRST_MS, _PAUSE_MAX_MS = 500, 30_000
+# Wrong credentials do not heal by themselves, and providers lock accounts that keep trying.
+_CREDENTIALS_PAUSE_MS = 300_000
+# A 250 that cannot be recorded becomes a duplicate later: insist while there is hope.
+_INSIST_SECONDS = 60.0
+_UNOPENED_WAIT_MS = 60_000
+
+
+@dataclass(frozen=True, slots=True)
+class LanePolicy:
+    """How one lane is worked. `hold_in_doubt` parks what may have been delivered instead of sending it again."""
+
+    lane: str
+    claiming: Claiming
+    max_attempts: int
+    hold_in_doubt: bool
+    slice_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What a drain works with; built once per process by the composition root."""
+
+    ledger: Ledger
+    client: SmtpClient
+    keys: KeyRing
+    backoff: Backoff
+    renewer: Renewer
+    ring: Callable[[str], None]
+    is_stopping: Callable[[], bool]
+
+
+@dataclass(slots=True)
+class Drain:
+    """One go at a lane: batch after batch, until it is empty, the slice is over or the worker stops."""
+
+    policy: LanePolicy
+    tools: Tools
+    settled: int = 0
+    _until: float = field(default=0.0, init=False)
+
+    def run(self) -> int:
+        """Work the lane. Returns how many mails were settled. Raises LedgerError when the ledger is out of reach."""
+        lane, tools = self.policy.lane, self.tools
+        self._until = time.monotonic() + self.policy.slice_seconds
+        answering = True
+        while not self._is_over():
+            batch = tools.ledger.claim(lane, self.policy.claiming, answering=answering)
+            answering = False
+            if batch.bell_due:
+                tools.ring(lane)
+            if not batch.mails:
+                break
+            with tools.renewer.holding(lane, batch.mails):
+                self._work(batch.mails)
+        return self.settled
+
+    def _is_over(self) -> bool:
+        return time.monotonic() >= self._until or self.tools.is_stopping()
+
+    def _work(self, claims: Sequence[Claim]) -> None:
+        """Deliver one batch: open, send, settle each as its receipt comes in, give back what was not begun."""
+        mails = [mail for mail in map(self._open, claims) if mail is not None]
+        left = {mail.claim.id: mail.claim for mail in mails}
+        trouble: Trouble | None = None
+        try:
+            for index, receipt in self.tools.client.deliver(
+                [mail.transaction for mail in mails], lambda dots: self._permit(mails, dots)
+            ):
+                mail = mails[index]
+                del left[mail.claim.id]
+                verdicts = judge(receipt)
+                trouble = Trouble.of(verdicts, receipt) or trouble
+                self._settle(_settlement(mail, verdicts, self.policy, self.tools.backoff))
+                if self._is_over():
+                    break
+        except SmtpError as error:
+            trouble = Trouble(error.kind.value, is_credentials_refusal(error), str(error))
+        finally:
+            self._give_back(list(left.values()), trouble)
+
+    def _open(self, claim: Claim) -> "_Mail | None":
+        """Make a claim's payload a transaction to the recipients still pending, or settle what cannot be opened."""
+        try:
+            return _Mail.of(claim, open_mail(claim, self.tools.keys))
+        except UnreadableError as error:
+            logger.error("mail %s cannot be opened: %s", claim.id, error)
+            self._settle(_unopened(claim, error))
+            return None
+
+    def _permit(self, mails: Sequence["_Mail"], dots: Sequence[int]) -> Collection[int]:
+        """Record that these final dots are about to be written, and say which of the mails are still ours."""
+        claims = [mails[index].claim for index in dots]
+        try:
+            ours = self.tools.ledger.mark_dot(self.policy.lane, claims, self.policy.claiming.lease_ms)
+        except LedgerError as error:
+            logger.warning("nothing is sent that the ledger does not know of: %s", error)
+            return ()
+        return [index for index, is_ours in zip(dots, ours, strict=True) if is_ours]
+
+    def _settle(self, settlement: Settlement) -> None:
+        """Write a verdict, and insist."""
+        until = time.monotonic() + _INSIST_SECONDS
+        wait = 0.05
+        while True:
+            try:
+                (state,) = self.tools.ledger.settle(self.policy.lane, [settlement])
+                break
+            except LedgerError:
+                if time.monotonic() + wait > until:
+                    raise
+                time.sleep(wait)
+                wait = min(wait * 2, 2.0)
+        self.tools.renewer.let_go(settlement.claim)
+        self.settled += 1
+        logger.info("mail %s attempt %d: %s", settlement.claim.id, settlement.claim.attempts, state)
+
+    def _give_back(self, claims: list[Claim], trouble: "Trouble | None") -> None:
+        """Return claims not begun, no attempt burnt, and leave a relay in trouble alone for a while."""
+        if not claims and trouble is None:
+            return
+        if trouble:
+            log = logger.error if trouble.is_credentials else logger.warning
+            log("lane %s pauses: %s", self.policy.lane, trouble.text)
+        try:
+            self.tools.ledger.release(self.policy.lane, claims, trouble.pause if trouble else None)
+        except LedgerError as error:
+            logger.warning("%d claims of lane %s run out by themselves: %s", len(claims), self.policy.lane, error)
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Why a relay is left alone for a while."""
+
+    reason: str
+    is_credentials: bool
+    text: str
+
+    @classmethod
+    def of(cls, verdicts: Sequence[Verdict], receipt: Receipt) -> "Trouble | None":
+        """Find what a receipt says about the relay as a whole."""
+        verdict = next((v for v in verdicts if v.scope is Scope.RELAY), None)
+        if verdict is None:
+            return None
+        reason = receipt.error.kind.value if receipt.error else f"reply {verdict.code}"
+        return cls(reason, receipt.error is not None and is_credentials_refusal(receipt.error), verdict.text or reason)
+
+    @property
+    def pause(self) -> Pause:
+        """How long, as the ledger counts it."""
+        first = _CREDENTIALS_PAUSE_MS if self.is_credentials else _PAUSE_FIRST_MS
+        return Pause(base_ms=first, cap_ms=max(first, _PAUSE_MAX_MS), reason=self.reason)
+
+
+@dataclass(frozen=True, slots=True)
+class _Mail:
+    """A claim that was opened: `pending` are the places of its pending recipients in the envelope."""
+
+    claim: Claim
+    transaction: Transaction
+    pending: tuple[int, ...]
+
+    @classmethod
+    def of(cls, claim: Claim, opened: Opened) -> "_Mail":
+        """Address the mail to those who have not got it yet."""
+        pending = tuple(i for i, letter in enumerate(claim.recipients) if letter == Fate.DEFERRED.value)
+        return cls(claim, opened.transaction_to(pending), pending)
+
+
+def _settlement(mail: _Mail, verdicts: Sequence[Verdict], policy: LanePolicy, backoff: Backoff) -> Settlement:
+    """Put the verdicts on one mail's recipients into the ledger's terms."""
+    claim = mail.claim
+    is_last = claim.attempts >= policy.max_attempts
+    letters = ["-"] * len(claim.recipients)
+    details: list[object] = json.loads(claim.details) if claim.details else [None] * len(letters)
+    for place, verdict in zip(mail.pending, verdicts, strict=True):
+        letters[place] = _letter(verdict.fate, policy, is_last=is_last)
+        details[place] = {"code": verdict.code, "enhanced": verdict.enhanced, "text": verdict.text}
+    worst = max(verdicts, key=lambda v: _GRAVITY[v.fate])
+    asked = max((v.wait_seconds or 0.0 for v in verdicts), default=0.0)
+    return Settlement(
+        claim=claim,
+        letters="".join(letters),
+        delay_ms=backoff.wait_ms(claim.attempts, asked),
+        details=json.dumps(details, separators=(",", ":")),
+        error="" if worst.fate is Fate.DELIVERED else worst.text,
+        note=json.dumps(
+            {"attempt": claim.attempts, "fate": worst.fate.name.lower(), "code": worst.code, "text": worst.text}
+        ),
+        is_possible_duplicate=any(v.fate is Fate.IN_DOUBT for v in verdicts),
+    )
+
+
+_GRAVITY = {Fate.DELIVERED: 0, Fate.DEFERRED: 1, Fate.BOUNCED: 2, Fate.IN_DOUBT: 3}
+
+
+def _letter(fate: Fate, policy: LanePolicy, *, is_last: bool) -> str:
+    if fate is Fate.IN_DOUBT and not policy.hold_in_doubt:
+        fate = Fate.DEFERRED
+    if fate is Fate.DEFERRED and is_last:
+        fate = Fate.BOUNCED
+    return fate.value
+
+
+def _unopened(claim: Claim, error: UnreadableError) -> Settlement:
+    """Settle a mail that cannot be read here: wait for the key or the upgrade, or park it if it will never open."""
+    return Settlement(
+        claim=claim,
+        letters=claim.recipients if error.may_heal else claim.recipients.replace("p", Fate.BOUNCED.value),
+        delay_ms=_UNOPENED_WAIT_MS,
+        error=str(error),
+        note=json.dumps({"attempt": claim.attempts, "fate": "unopened", "text": str(error)}),
+    )

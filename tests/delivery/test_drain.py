@@ -1,0 +1,319 @@
+"""The drain against a real ledger: whatever the wire does, the ledger knows, and nothing is left lying about."""
+
+import base64
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import pytest
+from celery.utils.time import get_exponential_backoff_interval
+
+from mailworker.backoff import Backoff
+from mailworker.delivery import Drain, LanePolicy, Tools
+from mailworker.intake import Intake, Limits, Options
+from mailworker.ledger import Ledger, LedgerUnavailableError
+from mailworker.record import Claiming
+from mailworker.renewal import Renewer
+from mailworker.sealing import KeyRing
+from smtp_transport.envelope import Transaction
+from smtp_transport.errors import AuthenticationError, ErrorKind, SmtpConnectionError, SmtpError
+from smtp_transport.message import Email
+from smtp_transport.phase import Phase
+from smtp_transport.receipt import Receipt, RecipientReceipt
+from smtp_transport.reply import Reply
+
+LANE = "default"
+OK = Reply(250, "2.0.0", ("Ok: queued as 4XyZ12",))
+LOST = SmtpConnectionError("link lost", ErrorKind.CONNECTION_RESET)
+Script = Callable[[int, Transaction], Receipt | None]
+
+
+def receipt(mail: Transaction, phase: Phase, reply: Reply | None = None, error: SmtpError | None = None) -> Receipt:
+    return Receipt(tuple(RecipientReceipt(a, phase, reply) for a in mail.envelope.recipients), error)
+
+
+@dataclass
+class Wire:
+    """Stands for the client of a relay: each mail gets the receipt that the script gives; None ends the link."""
+
+    script: Script = lambda _, mail: receipt(mail, Phase.DOT, OK)
+    sent: list[tuple[str, ...]] = field(default_factory=list)
+    cannot_connect: SmtpError | None = None
+
+    def deliver(
+        self, transactions: Sequence[Transaction], permit: Callable[[Sequence[int]], Collection[int]]
+    ) -> Iterator[tuple[int, Receipt]]:
+        if self.cannot_connect:
+            raise self.cannot_connect
+        for index, mail in enumerate(transactions):
+            outcome = self.script(index, mail)
+            if outcome is None:
+                return
+            if outcome.recipients[0].phase is Phase.DOT:
+                if index not in permit([index]):
+                    outcome = receipt(mail, Phase.BODY, None, SmtpError("held back", ErrorKind.CANCELLED))
+                else:
+                    self.sent.append(mail.envelope.recipients)
+            yield index, outcome
+
+
+class Desk:
+    """A ledger, an intake and a drain over a scripted wire."""
+
+    def __init__(self, client) -> None:
+        self.ledger = Ledger(client)
+        self.keys = KeyRing()
+        self.wire = Wire()
+        self.rung: list[str] = []
+        self.is_stopping = False
+        self.stopping = lambda: self.is_stopping
+        self.policy = LanePolicy(LANE, Claiming(50, 1 << 20, 60_000, 5), 4, hold_in_doubt=False, slice_seconds=30)
+        self.renewer = Renewer(self.ledger, 60_000)
+
+    def accept(self, *recipients: str, count: int = 1) -> list[str]:
+        email = Email(from_="shop@example.com", to=recipients or ("ann@example.org",), subject="Hi", text_body="Hi.")
+        intake = Intake(Limits(1 << 20, 50, 10), self.keys, {LANE: 86_400_000})
+        mails = intake.admit([email] * count, [Options()] * count)
+        self.ledger.accept(LANE, mails)
+        return [mail.id for mail in mails]
+
+    def drain(self) -> int:
+        backoff = Backoff(get_exponential_backoff_interval)
+        tools = Tools(
+            self.ledger, self.wire, self.keys, backoff, self.renewer, self.rung.append, self.stopping
+        )
+        return Drain(self.policy, tools).run()
+
+    def drain_once(self) -> None:
+        """Work one batch: the worker stops as soon as it has begun."""
+        looks = iter([False])
+        self.stopping = lambda: next(looks, True)
+        self.drain()
+
+    def state(self, mail_id: str) -> str:
+        return self.ledger.read(mail_id).state.value
+
+    def lift_pause(self, client) -> None:
+        client.delete(f"mw:{{{LANE}}}:pause")
+
+
+@pytest.fixture
+def client(valkey):
+    with valkey.client() as client:
+        client.flushall()
+        yield client
+
+
+@pytest.fixture
+def desk(client) -> Iterator[Desk]:
+    desk = Desk(client)
+    yield desk
+    desk.renewer.close()
+
+
+def test_a_delivered_mail_is_sent_and_its_payload_is_dropped(desk):
+    (mail,) = desk.accept()
+    assert desk.drain() == 1
+    record = desk.ledger.read(mail)
+    assert (record.state.value, record.payload_bytes, record.attempts) == ("sent", 0, 1)
+
+
+def test_a_whole_backlog_is_drained_batch_by_batch(desk):
+    desk.policy = replace(desk.policy, claiming=Claiming(7, 1 << 20, 60_000, 5))
+    mails = desk.accept(count=30)
+    assert desk.drain() == 30
+    assert {desk.state(mail) for mail in mails} == {"sent"}
+    assert desk.rung
+
+
+def test_each_recipient_has_its_own_fate(desk):
+    (mail,) = desk.accept("ann@example.org", "bob@example.org", "eve@example.org")
+    fates = {"ann": (Phase.DOT, OK), "bob": (Phase.RCPT, Reply(450)), "eve": (Phase.RCPT, Reply(550, "5.1.1"))}
+
+    def script(_: int, mail: Transaction) -> Receipt:
+        return Receipt(tuple(RecipientReceipt(a, *fates[a[:3]]) for a in mail.envelope.recipients))
+
+    desk.wire.script = script
+    desk.drain()
+    record = desk.ledger.read(mail)
+    assert (record.state.value, record.recipients) == ("deferred", "dpb")
+    assert '"code":550' in record.details
+
+
+def test_only_pending_recipients_are_tried_again(desk, client):
+    (mail,) = desk.accept("ann@example.org", "bob@example.org")
+
+    def script(_: int, mail: Transaction) -> Receipt:
+        first = len(desk.wire.sent) == 0 and len(mail.envelope.recipients) == 2
+        replies = [(Phase.DOT, OK), (Phase.RCPT, Reply(450)) if first else (Phase.DOT, OK)]
+        return Receipt(tuple(RecipientReceipt(a, *r) for a, r in zip(mail.envelope.recipients, replies, strict=False)))
+
+    desk.wire.script = script
+    desk.drain()
+    client.zadd(f"mw:{{{LANE}}}:due", {mail: 0})
+    desk.ledger.sweep(LANE)
+    desk.drain()
+    assert desk.wire.sent == [("ann@example.org", "bob@example.org"), ("bob@example.org",)]
+    assert desk.state(mail) == "sent"
+
+
+def test_a_link_lost_before_the_dot_defers_one_mail_and_gives_the_others_back_unburnt(desk):
+    mails = desk.accept(count=3)
+    desk.wire.script = lambda n, mail: receipt(mail, Phase.DATA, None, LOST) if n == 0 else None
+    desk.drain()
+    records = [desk.ledger.read(mail) for mail in mails]
+    assert [(r.state.value, r.attempts) for r in records] == [("deferred", 1), ("ready", 0), ("ready", 0)]
+    assert desk.ledger.stats(LANE).paused_ms > 0
+
+
+def test_a_link_lost_after_the_dot_is_sent_again_flagged(desk):
+    (mail,) = desk.accept()
+    desk.wire.script = lambda _, mail: receipt(mail, Phase.DOT, None, LOST)
+    desk.drain()
+    record = desk.ledger.read(mail)
+    assert (record.state.value, record.possible_duplicates) == ("deferred", 1)
+
+
+def test_a_link_lost_after_the_dot_is_held_for_a_person_where_the_lane_says_so(desk):
+    (mail,) = desk.accept()
+    desk.policy = replace(desk.policy, hold_in_doubt=True)
+    desk.wire.script = lambda _, mail: receipt(mail, Phase.DOT, None, LOST)
+    desk.drain()
+    record = desk.ledger.read(mail)
+    assert (record.state.value, record.recipients) == ("in_doubt", "i")
+    assert record.payload_bytes > 0
+
+
+def test_a_relay_out_of_reach_burns_no_attempt_and_pauses_the_lane(desk):
+    mails = desk.accept(count=3)
+    desk.wire.cannot_connect = SmtpConnectionError("refused", ErrorKind.CONNECTION_REFUSED)
+    assert desk.drain() == 0
+    assert {(desk.state(m), desk.ledger.read(m).attempts) for m in mails} == {("ready", 0)}
+    stats = desk.ledger.stats(LANE)
+    assert 0 < stats.paused_ms <= 500
+    assert stats.pause_reason == "connection_refused"
+
+
+def test_wrong_credentials_pause_the_lane_long_and_loudly(desk, caplog):
+    (mail,) = desk.accept()
+    desk.wire.cannot_connect = AuthenticationError("refused", ErrorKind.CREDENTIALS_INVALID, 535)
+    desk.drain()
+    assert desk.ledger.stats(LANE).paused_ms > 200_000
+    assert desk.state(mail) == "ready"
+    assert [r.levelname for r in caplog.records if "pauses" in r.message] == ["ERROR"]
+
+
+def test_a_delivery_ends_the_pause(desk, client):
+    desk.accept()
+    desk.wire.cannot_connect = LOST
+    desk.drain()
+    desk.wire.cannot_connect = None
+    client.hset(f"mw:{{{LANE}}}:pause", "until", 0)
+    desk.drain()
+    assert desk.ledger.stats(LANE).pause_failures == 0
+
+
+def test_the_last_attempt_ends_as_dead_not_as_another_wait(desk):
+    (mail,) = desk.accept()
+    desk.policy = replace(desk.policy, max_attempts=1)
+    desk.wire.script = lambda _, mail: receipt(mail, Phase.RCPT, Reply(450))
+    desk.drain()
+    assert desk.state(mail) == "dead"
+
+
+def test_a_claim_that_was_lost_is_not_sent(desk, client):
+    (mail,) = desk.accept()
+
+    def script(_: int, transaction: Transaction) -> Receipt:
+        client.zadd(f"mw:{{{LANE}}}:claims", {mail: 0})
+        desk.ledger.sweep(LANE)
+        return receipt(transaction, Phase.DOT, OK)
+
+    desk.wire.script = script
+    desk.drain_once()
+    assert desk.wire.sent == []
+    assert desk.state(mail) == "ready"
+
+
+def test_a_mail_sealed_with_a_missing_key_waits_for_the_key(desk):
+    writer = KeyRing.parse(["old:" + base64.b64encode(b"o" * 32).decode()])
+    desk.keys = writer
+    (mail,) = desk.accept()
+    desk.keys = KeyRing()
+    desk.drain()
+    record = desk.ledger.read(mail)
+    assert (record.state.value, record.recipients) == ("deferred", "p")
+    assert "'old'" in record.error
+
+
+def test_a_corrupt_payload_is_parked_and_the_rest_flows_on(desk, client):
+    bad, good = desk.accept(count=2)
+    client.hset(f"mw:{{{LANE}}}:m:{bad}", "payload", b"MW\x00\x93not msgpack")
+    desk.drain()
+    assert (desk.state(bad), desk.state(good)) == ("dead", "sent")
+    assert desk.ledger.read(bad).payload_bytes > 0
+
+
+def test_a_stopping_worker_finishes_the_mail_in_hand_and_gives_back_the_rest(desk):
+    mails = desk.accept(count=5)
+
+    def script(_: int, mail: Transaction) -> Receipt:
+        desk.is_stopping = True
+        return receipt(mail, Phase.DOT, OK)
+
+    desk.wire.script = script
+    assert desk.drain() == 1
+    assert [desk.state(m) for m in mails] == ["sent", *["ready"] * 4]
+    assert {desk.ledger.read(m).attempts for m in mails[1:]} == {0}
+
+
+def test_a_250_is_recorded_even_if_the_ledger_is_away_for_a_moment(desk, valkey):
+    (mail,) = desk.accept()
+
+    def script(_: int, mail: Transaction) -> Receipt:
+        return receipt(mail, Phase.DOT, OK)
+
+    real = desk.ledger.settle
+    refusals = iter([LedgerUnavailableError("away"), LedgerUnavailableError("away")])
+
+    def settle(lane, settlements):
+        for refusal in refusals:
+            raise refusal
+        return real(lane, settlements)
+
+    desk.wire.script = script
+    desk.ledger.settle = settle
+    desk.drain()
+    assert desk.state(mail) == "sent"
+
+
+def test_nothing_is_sent_that_the_ledger_cannot_be_told_of(desk):
+    (mail,) = desk.accept()
+
+    def away(*_: object) -> tuple[bool, ...]:
+        raise LedgerUnavailableError("away")
+
+    desk.ledger.mark_dot = away
+    desk.drain_once()
+    assert desk.wire.sent == []
+    assert desk.state(mail) == "deferred"
+
+
+def test_a_claim_in_work_is_renewed_beyond_its_lease(client):
+    desk = Desk(client)
+    desk.renewer = Renewer(desk.ledger, 600)
+    desk.policy = replace(desk.policy, claiming=Claiming(50, 1 << 20, 600, 5))
+    (mail,) = desk.accept()
+
+    def script(_: int, transaction: Transaction) -> Receipt:
+        first = client.zscore(f"mw:{{{LANE}}}:claims", mail)
+        until = time.monotonic() + 10
+        while client.zscore(f"mw:{{{LANE}}}:claims", mail) <= first + 600:
+            assert time.monotonic() < until, "the lease was not renewed"
+        assert desk.ledger.sweep(LANE).recovered == 0
+        return receipt(transaction, Phase.DOT, OK)
+
+    desk.wire.script = script
+    desk.drain()
+    desk.renewer.close()
+    assert desk.state(mail) == "sent"

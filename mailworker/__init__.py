@@ -1,1 +1,61 @@
-"""The outgoing-mail queue that survives kill -9."""
+"""The outgoing-mail queue that survives kill -9.
+
+    from mailworker import Email, send_email
+
+    send_email.delay(Email(from_="shop@example.com", to="ann@example.org", subject="Your order", text_body="…"))
+
+Law: importing this package costs next to nothing; each name brings only what it needs, and nothing opens a socket.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mailworker.celery import app
+    from mailworker.intake import RefusedError
+    from mailworker.ledger import LedgerError, LedgerFullError, LedgerUnavailableError
+    from mailworker.results import MailFailedError, MailResult
+    from mailworker.tasks import send_email
+    from smtp_transport.message import Address, Attachment, Email, EmailBuilder, InlineImage, Priority
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Address": "smtp_transport.message",
+    "Attachment": "smtp_transport.message",
+    "Email": "smtp_transport.message",
+    "EmailBuilder": "smtp_transport.message",
+    "InlineImage": "smtp_transport.message",
+    "LedgerError": "mailworker.ledger",
+    "LedgerFullError": "mailworker.ledger",
+    "LedgerUnavailableError": "mailworker.ledger",
+    "MailFailedError": "mailworker.results",
+    "MailResult": "mailworker.results",
+    "Priority": "smtp_transport.message",
+    "RefusedError": "mailworker.intake",
+    "app": "mailworker.celery",
+    "send_email": "mailworker.tasks",
+}
+
+__all__ = [
+    "Address",
+    "Attachment",
+    "Email",
+    "EmailBuilder",
+    "InlineImage",
+    "LedgerError",
+    "LedgerFullError",
+    "LedgerUnavailableError",
+    "MailFailedError",
+    "MailResult",
+    "Priority",
+    "RefusedError",
+    "app",
+    "send_email",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

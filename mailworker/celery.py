@@ -1,0 +1,141 @@
+"""The Celery application. Celery carries bells and runs drains; it never carries a mail.
+
+Law: configuration is read at first use, not at import. What Celery is told here closes the windows in which it would
+lose or double messages; the reasons stand beside each line.
+"""
+
+import mmap
+import os
+import threading
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import celery
+from celery.utils.time import get_exponential_backoff_interval
+from kombu import Exchange, Queue
+
+from mailworker.log import logger
+from mailworker.runtime import Runtime
+from mailworker.settings import Settings, load_settings
+
+DRAIN = "mailworker.drain"
+SEND_EMAIL = "mailworker.send_email"
+
+
+def queue_of(lane: str) -> str:
+    """The Celery queue on which a lane's bells travel, so that `-Q mail.bulk` chooses lanes."""
+    return f"mail.{lane}"
+
+
+class MailApp(celery.Celery):
+    """A Celery app that owns a Runtime per process."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._runtime: Runtime | None = None
+        self._runtime_lock = threading.Lock()
+        self._stop_flag: mmap.mmap | None = None
+
+    @property
+    def runtime(self) -> Runtime:
+        """This process's tools; a forked child gets its own, because sockets must not be shared."""
+        with self._runtime_lock:
+            if self._runtime is None or self._runtime.pid != os.getpid():
+                self._runtime = Runtime(load_settings(), self.ring, get_exponential_backoff_interval, self.is_stopping)
+            return self._runtime
+
+    def forget_runtime(self) -> None:
+        """Close this process's tools; the next use builds new ones from the settings as they are then."""
+        runtime, self._runtime = self._runtime, None
+        if runtime is not None and runtime.pid == os.getpid():
+            runtime.close()
+
+    def share_stop_flag(self) -> None:
+        """Make the byte that a worker's parent shares with the children it will fork."""
+        self._stop_flag = mmap.mmap(-1, 1)
+
+    def stop_drains(self) -> None:
+        """Let all drains of this worker end after the mail in hand. No signal is needed, and no lock taken."""
+        if self._stop_flag is not None:
+            self._stop_flag[0] = 1
+
+    def is_stopping(self) -> bool:
+        """Whether this worker has been asked to stop."""
+        return self._stop_flag is not None and self._stop_flag[0] == 1
+
+    def ring(self, lane: str) -> None:
+        """Publish a bell. A bell that cannot be published is only late: the watch rings again."""
+        try:
+            self.send_task(DRAIN, (lane,), queue=queue_of(lane), ignore_result=True)
+        except Exception as error:  # noqa: BLE001 - whatever the broker's client raises: the mail itself is safe
+            logger.warning("the bell of lane %s was not published (%s)", lane, type(error).__name__)
+
+
+def configuration() -> dict[str, Any]:
+    """What Celery is told, from the settings of the moment."""
+    settings = load_settings()
+    queues = [Queue(queue_of(lane), Exchange("mail"), routing_key=queue_of(lane)) for lane in settings.lanes]
+    foreign = settings.broker.foreign_queue
+    if foreign:
+        queues.append(Queue(foreign, Exchange(foreign), routing_key=foreign))
+    broker = _broker_url(settings)
+    return {
+        "broker_url": broker,
+        "broker_transport_options": _transport_options(settings) if broker.startswith("redis") else {},
+        "task_queues": queues,
+        "task_default_queue": queue_of("default"),
+        "task_default_exchange": "mail",
+        "task_default_routing_key": queue_of("default"),
+        # The ledger is the acknowledgement and the result: nothing of Celery's own is stored.
+        "task_ignore_result": True,
+        "task_acks_late": False,
+        "task_time_limit": settings.worker.time_limit_seconds,
+        "task_serializer": "json",
+        "accept_content": ["json"],
+        "task_store_errors_even_if_ignored": False,
+        # Each bell popped by a worker that then dies is late by a bell's time to live; hold few of them.
+        "worker_prefetch_multiplier": 1,
+        "worker_consumer": "mailworker.foreign:MailConsumer",
+        "worker_cancel_long_running_tasks_on_connection_loss": False,
+        # A worker must outlive any outage of its broker, at start-up too.
+        "broker_connection_retry_on_startup": True,
+        "broker_connection_max_retries": None,
+        "broker_channel_error_retry": True,
+        "broker_connection_timeout": settings.broker.timeout_seconds,
+        # One quick second try, for a connection that went stale in the pool; then the watch's turn.
+        "task_publish_retry": True,
+        "task_publish_retry_policy": {"max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0},
+    }
+
+
+def _broker_url(settings: Settings) -> str:
+    url = (settings.broker.url or settings.redis.url).get_secret_value()
+    if not url.startswith("unix://"):
+        return url
+    # redis-py writes unix:///path?db=N, kombu redis+socket:///path?virtual_host=N.
+    parts = urlsplit(url)
+    database = parse_qs(parts.query).get("db", ["0"])[0]
+    login = f"{parts.username or ''}:{parts.password}@" if parts.password else ""
+    return f"redis+socket://{login}{parts.path}?virtual_host={database}"
+
+
+def _transport_options(settings: Settings) -> dict[str, Any]:
+    return {
+        # Without acknowledgements in Redis there is no visibility timeout to run over and no prefetch credit to lose
+        # in an outage (a worker that lost it consumed nothing for ever). The ledger recovers what a dead worker held.
+        "ack_emulation": False,
+        "queue_order_strategy": "round_robin",
+        "socket_timeout": settings.broker.timeout_seconds + 2,
+        "socket_connect_timeout": settings.broker.timeout_seconds,
+        "socket_keepalive": True,
+        "health_check_interval": 5,
+    }
+
+
+app = MailApp(
+    "mailworker",
+    include=["mailworker.tasks", "mailworker.watch"],
+    backend="mailworker.results:LedgerBackend",
+    set_as_current=False,
+)
+app.add_defaults(configuration)

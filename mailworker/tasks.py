@@ -1,0 +1,100 @@
+"""What callers call and what workers run: `send_email`, whose every door leads to the ledger, and `drain`.
+
+Law: no Celery message of ours carries an email. The one exception is a foreign app's, which has only Celery to speak
+with.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
+from typing import Any
+
+from celery import Task
+
+from mailworker.celery import DRAIN, SEND_EMAIL, app
+from mailworker.intake import Options, RefusedError
+from mailworker.log import logger
+from mailworker.results import MailResult
+from smtp_transport.message import Email
+
+_OPTIONS = ("countdown", "eta", "expires", "priority", "idempotency_key", "lane")
+# One script call must not keep the ledger from others for long: so many mails, or so many bytes of them.
+_CHUNK = 100
+
+
+class SendEmail(Task[Any, Any]):
+    """`send_email`: records an email in the ledger and returns at once.
+
+    When a call has returned, the mail is in the ledger and will be delivered, or its failure recorded. When it has
+    raised LedgerError, the mail may or may not be there: repeat the call with the same `idempotency_key`.
+    """
+
+    def delay(self, email: Email | Mapping[str, Any], **options: Any) -> MailResult:
+        """Accept one email. `options` are those of `apply_async`."""
+        return self.apply_async((email,), **options)
+
+    def apply_async(  # type: ignore[override]
+        self,
+        args: Sequence[Email | Mapping[str, Any]] | None = None,
+        kwargs: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> MailResult:
+        """Accept one email, with `countdown`, `eta`, `expires`, `priority`, `idempotency_key` and `lane`.
+
+        Raises RefusedError or ValidationError for what cannot be accepted, LedgerError when the ledger did not answer.
+        """
+        emails = [*(args or ()), *(kwargs or {}).values()]
+        if len(emails) != 1:
+            raise RefusedError(f"send_email takes one email, not {len(emails)}; send_email.many takes several")
+        (outcome,) = app.runtime.post(emails, [_options(options)])
+        return MailResult(outcome.id, app=app)
+
+    def many(self, emails: Iterable[Email | Mapping[str, Any]], **options: Any) -> list[MailResult]:
+        """Accept many emails, a script call for each hundred, with the options of `apply_async` for all of them.
+
+        An `idempotency_key` is completed by each email's place (`key:0`, `key:1`, …), so a repeated call makes no
+        second mails. All emails of a hundred are accepted, or none of them.
+        """
+        common = _options(options)
+        results: list[MailResult] = []
+        source = iter(emails)
+        while chunk := list(islice(source, _CHUNK)):
+            each = [_numbered(common, len(results) + place) for place in range(len(chunk))]
+            results += [MailResult(outcome.id, app=app) for outcome in app.runtime.post(chunk, each)]
+        return results
+
+
+def _options(options: Mapping[str, Any]) -> Options:
+    unknown = [name for name, value in options.items() if name not in _OPTIONS and value is not None]
+    if unknown:
+        raise RefusedError(f"send_email does not take {', '.join(sorted(unknown))}; it takes {', '.join(_OPTIONS)}")
+    return Options(**{name: value for name, value in options.items() if value is not None})
+
+
+def _numbered(common: Options, place: int) -> Options:
+    if common.idempotency_key is None:
+        return common
+    names = (name for name in _OPTIONS if name != "idempotency_key")
+    return Options(
+        **{name: getattr(common, name) for name in names}, idempotency_key=f"{common.idempotency_key}:{place}"
+    )
+
+
+def _accept_foreign(
+    self: SendEmail, email: Mapping[str, Any], lane: str = "default", idempotency_key: str | None = None
+) -> str:
+    """Accept an email that a foreign app sent as a dict by `send_task`, once for each Celery message id."""
+    request_id = self.request.id
+    key = idempotency_key or (f"celery:{request_id}" if request_id else None)
+    (outcome,) = app.runtime.post([email], [Options(lane=lane, idempotency_key=key)])
+    return outcome.id
+
+
+# By the decorator, not by register_task: that would read the configuration at import.
+send_email: SendEmail = app.task(base=SendEmail, bind=True, name=SEND_EMAIL, ignore_result=True)(_accept_foreign)
+
+
+@app.task(name=DRAIN, ignore_result=True)
+def drain(lane: str) -> None:
+    """Answer a bell: work the lane until it is empty or the slice is over."""
+    settled = app.runtime.drain(lane).run()
+    logger.debug("drained %d mails of lane %s", settled, lane)

@@ -1,7 +1,13 @@
 """The message: what an author writes, checked when it is made, and the bytes that it becomes.
 
-    encoded_words · rules < address · attachment < email < builder · packing
-    address · transfer < headers < mime < render < encoder
+The rooms, each importing only from below:
+
+    builder · packing · encoder
+    render
+    email · mime
+    headers · transfer
+    address · attachment
+    encoded_words · rules
 
 Law: nothing here meets the wire, and there is no clock, chance or socket. Message-ID and Date come from the caller.
 """

@@ -232,6 +232,7 @@ def smtp_config(name: str, relay: RelaySettings) -> SmtpConfig:
         "local_hostname": relay.local_hostname,
         "connect_timeout": relay.connect_timeout_seconds,
         "io_timeout": relay.io_timeout_seconds,
+        "final_timeout": relay.final_seconds,
         "allow_plaintext": relay.allow_plaintext,
         "pool": PoolConfig(
             max_connections=relay.max_connections, idle_timeout=relay.idle_seconds, max_lifetime=relay.lifetime_seconds

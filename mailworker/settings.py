@@ -80,6 +80,9 @@ class RelaySettings(_Section):
     """What EHLO says; by default this machine's name."""
     connect_timeout_seconds: float = Field(30.0, gt=0, le=600)
     io_timeout_seconds: float = Field(60.0, gt=0, le=600)
+    final_timeout_seconds: float | None = Field(None, gt=0, le=3600)
+    """How long to wait for the reply to the final dot, where giving up may double a mail; by default ten times
+    `io_timeout_seconds`, which is what RFC 5321 asks for."""
     allow_plaintext: bool = False
     """Speak without TLS to a host that is not this machine."""
     ca_certs: tuple[Path, ...] = ()
@@ -92,6 +95,11 @@ class RelaySettings(_Section):
     """A link that was idle longer is closed."""
     lifetime_seconds: float = Field(3600.0, gt=0, le=14400)
     """A link older than this is retired."""
+
+    @property
+    def final_seconds(self) -> float:
+        """The wait for the final reply, in force."""
+        return self.final_timeout_seconds or 10 * self.io_timeout_seconds
 
     @model_validator(mode="after")
     def _whole_account(self) -> "RelaySettings":
@@ -216,7 +224,8 @@ class Settings(BaseSettings):
             if lane.relay not in self.relays:
                 raise ValueError(f"lane {name!r} names relay {lane.relay!r}, which is not among {sorted(self.relays)}")
             relay = self.relays[lane.relay]
-            longest = self.worker.slice_seconds + relay.connect_timeout_seconds + 4 * relay.io_timeout_seconds
+            waits = relay.connect_timeout_seconds + 4 * relay.io_timeout_seconds + relay.final_seconds
+            longest = self.worker.slice_seconds + waits
             if self.worker.time_limit_seconds <= longest:
                 raise ValueError(
                     f"worker.time_limit_seconds must exceed {longest:g} s, what one drain of lane {name!r} may "

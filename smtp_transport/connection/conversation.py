@@ -24,10 +24,11 @@ _LAST_WORDS: Final = 0.25
 
 
 class Conversation:
-    """Owns a stream. `patience` is in seconds, for each write and each reply."""
+    """Owns a stream. `patience` is in seconds, for each write and each reply; `final_patience` for the final reply."""
 
-    def __init__(self, stream: Stream, patience: float) -> None:
+    def __init__(self, stream: Stream, patience: float, final_patience: float | None = None) -> None:
         self.patience = patience
+        self._final_patience = final_patience or patience
         self._stream = stream
         self._machine = Machine()
         self._heard: deque[Reply] = deque()
@@ -71,7 +72,7 @@ class Conversation:
 
     def hear(self) -> Reply:
         """Wait for the next reply."""
-        deadline = self._deadline()
+        deadline = self._deadline(self._final_patience if self._machine.phase is Phase.DOT else self.patience)
         while not self._heard:
             phase = self._machine.phase
             try:
@@ -112,8 +113,8 @@ class Conversation:
             raise _closed_by("the server")
         return data
 
-    def _deadline(self) -> float:
-        return time.monotonic() + (_LAST_WORDS if self._write_failure else self.patience)
+    def _deadline(self, patience: float | None = None) -> float:
+        return time.monotonic() + (_LAST_WORDS if self._write_failure else patience or self.patience)
 
     def _broken(self, error: SmtpError, phase: Phase | None) -> SmtpError:
         self.close()

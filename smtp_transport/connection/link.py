@@ -62,7 +62,7 @@ class Connection:
     @classmethod
     def over(cls, stream: Stream, config: SmtpConfig) -> Self:
         """Do the same over a ready stream, which the connection then owns. For implicit TLS it is already encrypted."""
-        talk = Conversation(stream, config.io_timeout)
+        talk = Conversation(stream, config.io_timeout, config.final_timeout)
         try:
             return cls(talk, config, begin(talk, config))
         except BaseException:

@@ -35,6 +35,7 @@ class ScriptedStream:
         self.written = b""
         self.writes = 0
         self.closed = False
+        self.read_deadlines: list[float] = []
         self.tls_version: str | None = None
 
     @property
@@ -45,6 +46,7 @@ class ScriptedStream:
 
     def read(self, deadline: float) -> bytes:
         assert not self.closed, "read after close"
+        self.read_deadlines.append(deadline)
         self._match()
         step = self._steps[0] if self._steps else Fault.STALL
         if isinstance(step, bytes):

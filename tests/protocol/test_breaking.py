@@ -141,3 +141,10 @@ def test_a_reply_too_many_is_not_taken_for_the_next_ones(play: Start) -> None:
     (receipt,) = receipts(played.connection, make_transaction(), make_transaction())
     assert receipt.accepted, "the first reply is the answer"
     assert not played.connection.usable
+
+
+def test_the_final_reply_may_take_longer_than_the_others(play: Start) -> None:
+    played = play(MAIL, OK, BOB, OK, "DATA", GO, CONTENT, ".", QUEUED, io_timeout=1, final_timeout=1000)
+    receipts(played.connection, make_transaction())
+    *_, before, final = played.stream.read_deadlines
+    assert final - before > 900

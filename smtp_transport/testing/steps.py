@@ -147,10 +147,11 @@ class StartTls:
 
 @dataclass(frozen=True)
 class Behave:
-    """Be a well-behaved server from here on, until QUIT or the client leaves; nothing said is out of order.
+    """Be a well-behaved server from here on, until QUIT or the client leaves.
 
     `replies` changes what is said to commands that start so: `{"RCPT TO:<bob@": "550 5.1.1 no such user"}`. The longest
-    start wins. The reply to content is that of ".". `capabilities` are EHLO's keywords.
+    start wins. The reply to content is that of ".". What cannot follow is refused, as it would be by a real server.
+    `capabilities` are EHLO's keywords.
     """
 
     capabilities: tuple[str, ...] = ()
@@ -158,26 +159,36 @@ class Behave:
 
     def play(self, peer: Peer) -> None:
         """Answer every command."""
+        recipients: int | None = None  # None: no transaction is open
         while True:
             try:
                 line = peer.read_line()
             except Departed:
                 return
-            reply = self._reply_to(line)
+            verb = line.partition(" ")[0].upper()
+            out_of_order = (verb == "RCPT" and recipients is None) or (verb == "DATA" and not recipients)
+            reply = "503 5.5.1 bad sequence of commands" if out_of_order else self._reply_to(line, verb)
             peer.send(f"{reply}\r\n".encode())
-            if line.upper() == "STARTTLS" and reply.startswith("220"):
-                peer.start_tls()
-            if line.upper() == "DATA" and reply.startswith("354"):
-                peer.read_content()
-                peer.send(f"{self._reply_to('.')}\r\n".encode())
-            if line.upper() == "QUIT":
-                return
+            match verb, reply[0]:
+                case "MAIL", "2":
+                    recipients = 0
+                case "RCPT", "2":
+                    recipients = (recipients or 0) + 1
+                case "DATA", "3":
+                    peer.read_content()
+                    peer.send(f"{self._reply_to('.', '.')}\r\n".encode())
+                    recipients = None
+                case "STARTTLS", "2":
+                    peer.start_tls()
+                case (("RSET" | "EHLO" | "HELO"), _):
+                    recipients = None
+                case "QUIT", _:
+                    return
 
-    def _reply_to(self, line: str) -> str:
+    def _reply_to(self, line: str, verb: str) -> str:
         told = [start for start in self.replies if line.upper().startswith(start.upper())]
         if told:
             return self.replies[max(told, key=len)]
-        verb = line.partition(" ")[0].upper()
         if verb == "EHLO":
             return "\r\n".join(_ehlo_lines(self.capabilities))
         return _REPLIES.get(verb, "250 2.0.0 ok")

@@ -77,7 +77,7 @@ class Sink:
     def _authenticate(self, server, session, envelope, mechanism, data):
         assert isinstance(data, LoginPassword)
         self.logins.append(mechanism)
-        return AuthResult(success=(data.login, data.password) == self.user)
+        return AuthResult(success=(data.login, data.password) == self.user, handled=False)
 
     async def handle_EHLO(self, server, session, envelope, hostname, responses):  # noqa: N802 - aiosmtpd's name
         session.host_name = hostname

@@ -7,9 +7,8 @@ reached; then its claim runs out and the watch frees it. Nothing is written afte
 import json
 import time
 from collections.abc import Callable, Collection, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
-
-from smtp_transport.client import SmtpClient
 
 from mailworker.backoff import Backoff
 from mailworker.intake import Opened, UnreadableError, open_mail
@@ -19,8 +18,9 @@ from mailworker.record import Claim, Claiming, Pause, Settlement
 from mailworker.renewal import Renewer
 from mailworker.sealing import KeyRing
 from mailworker.verdict import Fate, Scope, Verdict, is_credentials_refusal, judge
+from smtp_transport.client import SmtpClient
 from smtp_transport.envelope import Transaction
-from smtp_transport.errors import SmtpError
+from smtp_transport.errors import PoolError, SmtpError
 from smtp_transport.receipt import Receipt
 
 # A relay that fails is left alone for half a second, then twice as long each time, at most this long.
@@ -89,17 +89,22 @@ class Drain:
         mails = [mail for mail in map(self._open, claims) if mail is not None]
         left = {mail.claim.id: mail.claim for mail in mails}
         trouble: Trouble | None = None
+        deliveries = self.tools.client.deliver(
+            [mail.transaction for mail in mails], lambda dots: self._permit(mails, dots)
+        )
         try:
-            for index, receipt in self.tools.client.deliver(
-                [mail.transaction for mail in mails], lambda dots: self._permit(mails, dots)
-            ):
-                mail = mails[index]
-                del left[mail.claim.id]
-                verdicts = judge(receipt)
-                trouble = Trouble.of(verdicts, receipt) or trouble
-                self._settle(_settlement(mail, verdicts, self.policy, self.tools.backoff))
-                if self._is_over():
-                    break
+            with closing(deliveries):
+                for index, receipt in deliveries:
+                    mail = mails[index]
+                    del left[mail.claim.id]
+                    verdicts = judge(receipt)
+                    trouble = Trouble.of(verdicts, receipt) or trouble
+                    self._settle(_settlement(mail, verdicts, self.policy, self.tools.backoff))
+                    if self._is_over():
+                        break
+        except PoolError as error:
+            # Our own links are all in use: that says nothing about the relay.
+            logger.info("lane %s waits for a free link: %s", self.policy.lane, error)
         except SmtpError as error:
             trouble = Trouble(error.kind.value, is_credentials_refusal(error), str(error))
         finally:
@@ -208,11 +213,9 @@ def _settlement(mail: _Mail, verdicts: Sequence[Verdict], policy: LanePolicy, ba
         claim=claim,
         letters="".join(letters),
         delay_ms=backoff.wait_ms(claim.attempts, asked),
-        details=json.dumps(details, separators=(",", ":")),
+        details=json.dumps(details, separators=(",", ":"), ensure_ascii=False),
         error="" if worst.fate is Fate.DELIVERED else worst.text,
-        note=json.dumps(
-            {"attempt": claim.attempts, "fate": worst.fate.name.lower(), "code": worst.code, "text": worst.text}
-        ),
+        note=_note(claim, worst.fate.name.lower(), worst.text, worst.code),
         is_possible_duplicate=any(v.fate is Fate.IN_DOUBT for v in verdicts),
     )
 
@@ -235,5 +238,9 @@ def _unopened(claim: Claim, error: UnreadableError) -> Settlement:
         letters=claim.recipients if error.may_heal else claim.recipients.replace("p", Fate.BOUNCED.value),
         delay_ms=_UNOPENED_WAIT_MS,
         error=str(error),
-        note=json.dumps({"attempt": claim.attempts, "fate": "unopened", "text": str(error)}),
+        note=_note(claim, "unopened", str(error)),
     )
+
+
+def _note(claim: Claim, fate: str, text: str, code: int | None = None) -> str:
+    return json.dumps({"attempt": claim.attempts, "fate": fate, "code": code, "text": text}, ensure_ascii=False)

@@ -104,6 +104,8 @@ _TABLE = (
     _Row("the relay failed", Fate.DEFERRED, Scope.RELAY),
 )
 
+# Characters of a reply that are kept, for each recipient and each attempt.
+_MOST_TEXT = 300
 _ASKED_TO_WAIT = re.compile(
     r"\b(?:in|after|for|wait)\s+(?P<n>\d{1,6})\s*(?P<unit>s|sec|secs|seconds?|m|mins?|minutes?|h|hours?)\b",
     re.IGNORECASE,
@@ -120,10 +122,12 @@ def _judge_one(recipient: RecipientReceipt, error: SmtpError | None) -> Verdict:
     reply = recipient.reply
     row = next(row for row in _TABLE if row.fits(recipient.phase, reply, error))
     if reply is not None:
-        return Verdict(row.fate, row.scope, reply.code, reply.enhanced, mask_text(reply.text)[:500], _asked_wait(reply))
+        return Verdict(
+            row.fate, row.scope, reply.code, reply.enhanced, mask_text(reply.text)[:_MOST_TEXT], _asked_wait(reply)
+        )
     if error is None:
         return Verdict(row.fate, row.scope, text=row.what)
-    return Verdict(row.fate, row.scope, error.code, error.enhanced_code, mask_text(error.message)[:500])
+    return Verdict(row.fate, row.scope, error.code, error.enhanced_code, mask_text(error.message)[:_MOST_TEXT])
 
 
 def _asked_wait(reply: Reply) -> float | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from celery import bootsteps, signals
 
-from mailworker.celery import app
+from mailworker.celery import app, queue_of
 from mailworker.ledger import LedgerError
 from mailworker.log import logger
 
@@ -36,9 +36,12 @@ class Watch(bootsteps.StartStopStep):
 
 
 def look() -> None:
-    """Sweep every lane once. A ledger out of reach is looked for again at the next round."""
+    """Sweep each lane that this worker serves. A ledger out of reach is looked for again at the next round."""
     runtime = app.runtime
+    served = app.amqp.queues.consume_from
     for lane, settings in runtime.settings.lanes.items():
+        if queue_of(lane) not in served:
+            continue  # a bell taken here would be missed by those who serve it
         try:
             is_waiting = True
             while is_waiting:

@@ -2,7 +2,7 @@
 
 import secrets
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
@@ -66,7 +66,7 @@ class SmtpClient:
 
     def deliver(
         self, transactions: Sequence[Transaction], permit: Permit | None = None
-    ) -> Iterator[tuple[int, Receipt]]:
+    ) -> Generator[tuple[int, Receipt], None, None]:
         """Send mails over one leased connection; give each one's position and receipt as soon as it is known.
 
         `permit`: see `Permit`; None permits all. A mail that met a link on which the server had hung up goes over a

@@ -16,7 +16,7 @@ from mailworker.record import Claiming
 from mailworker.renewal import Renewer
 from mailworker.sealing import KeyRing
 from smtp_transport.envelope import Transaction
-from smtp_transport.errors import AuthenticationError, ErrorKind, SmtpConnectionError, SmtpError
+from smtp_transport.errors import AuthenticationError, ErrorKind, PoolError, SmtpConnectionError, SmtpError
 from smtp_transport.message import Email
 from smtp_transport.phase import Phase
 from smtp_transport.receipt import Receipt, RecipientReceipt
@@ -79,9 +79,7 @@ class Desk:
 
     def drain(self) -> int:
         backoff = Backoff(get_exponential_backoff_interval)
-        tools = Tools(
-            self.ledger, self.wire, self.keys, backoff, self.renewer, self.rung.append, self.stopping
-        )
+        tools = Tools(self.ledger, self.wire, self.keys, backoff, self.renewer, self.rung.append, self.stopping)
         return Drain(self.policy, tools).run()
 
     def drain_once(self) -> None:
@@ -244,6 +242,21 @@ def test_a_mail_sealed_with_a_missing_key_waits_for_the_key(desk):
     record = desk.ledger.read(mail)
     assert (record.state.value, record.recipients) == ("deferred", "p")
     assert "'old'" in record.error
+
+
+def test_the_longest_and_strangest_refusal_is_recorded(desk):
+    (mail,) = desk.accept(*[f"a{n}@example.org" for n in range(50)])
+    desk.wire.script = lambda _, mail: receipt(mail, Phase.RCPT, Reply(550, "5.7.1", ('\x00\n"ж\u2028😀\\' * 5000,)))
+    desk.drain()
+    assert desk.state(mail) == "dead"
+    assert desk.ledger.read(mail).history
+
+
+def test_all_links_in_use_says_nothing_about_the_relay(desk):
+    (mail,) = desk.accept()
+    desk.wire.cannot_connect = PoolError("none free in time", ErrorKind.ACQUIRE_TIMEOUT)
+    desk.drain_once()
+    assert (desk.state(mail), desk.ledger.stats(LANE).paused_ms) == ("ready", 0)
 
 
 def test_a_corrupt_payload_is_parked_and_the_rest_flows_on(desk, client):

@@ -28,14 +28,6 @@ def wait_until(what: Callable[[], object], why: str, seconds: float = PATIENCE) 
         time.sleep(0.02)
 
 
-def is_alive(pid: int) -> bool:
-    """Whether the process runs; a zombie does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
 class Worker:
     """A worker started as a user would: `celery -A mailworker worker`, in a process group of its own."""
 

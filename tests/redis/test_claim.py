@@ -113,6 +113,14 @@ def test_an_id_without_a_record_is_skipped_and_forgotten(rig: Rig) -> None:
     assert rig.homes(ghost) == []
 
 
+def test_an_ended_mail_is_not_claimed_even_if_it_stands_in_line(rig: Rig) -> None:
+    mail_id = rig.accept()
+    rig.settle(rig.claim(), "b")
+    rig.redis.zadd(rig.keys.ready, {mail_id: 1})
+    assert rig.batch().mails == ()
+    assert (rig.state(mail_id), rig.homes(mail_id)) == ("dead", ["dead"])
+
+
 def test_a_mail_without_its_payload_is_parked_and_does_not_stop_the_lane(rig: Rig) -> None:
     broken, good = rig.accept(), rig.accept()
     rig.redis.hdel(rig.keys.record(broken), "payload")

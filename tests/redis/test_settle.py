@@ -73,6 +73,8 @@ def test_a_lost_claim_cannot_be_renewed(rig: Rig) -> None:
     rig.ledger.sweep(LANE)
     assert rig.ledger.renew(LANE, [claim], 60_000) == (False,)
     assert rig.redis.zcard(rig.keys.claims) == 0
+    again = rig.claim()
+    assert rig.ledger.renew(LANE, [claim, again], 60_000) == (False, True)
 
 
 @pytest.mark.parametrize(

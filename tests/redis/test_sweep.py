@@ -130,6 +130,15 @@ def test_a_missing_bell_is_rung_once(rig: Rig) -> None:
     assert not rig.ledger.sweep(LANE).bell_due
 
 
+@pytest.mark.parametrize("home", ["due", "claims"])
+def test_an_ended_mail_is_not_brought_back(rig: Rig, home: str) -> None:
+    mail_id = rig.accept()
+    rig.settle(rig.claim(), "b")
+    rig.redis.zadd(getattr(rig.keys, home), {mail_id: 1})
+    assert rig.ledger.sweep(LANE) == NOTHING
+    assert (rig.state(mail_id), rig.homes(mail_id)) == ("dead", ["dead"])
+
+
 def test_ids_without_records_are_swept_away(rig: Rig) -> None:
     scheduled, claimed = rig.accept(delay_ms=60_000), rig.accept()
     rig.claim()

@@ -1,0 +1,363 @@
+"""The ledger against a model of it in plain Python: two workers, a sweep, crashes, in any order."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from dataclasses import field as attribute
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+
+from mailworker.ledger import Claim, Claiming, LedgerPolicy, NewMail, Pause, Settlement
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.redis.conftest import Rig
+
+LANE = "news"
+EARLY = 1_700_000_000_000
+MOST_ATTEMPTS = 4
+HOMES = {"scheduled": "due", "deferred": "due", "ready": "ready", "sending": "claims"}
+PARKED = {"dead": "dead", "in_doubt": "in_doubt"}
+COUNTED_AS = {"sent": "delivered"}
+CHOICES = st.integers(0, 10**6)
+
+
+@dataclass
+class Mail:
+    """What the model believes of a mail. `line` is its place in the queue: rank, ms."""
+
+    id: str
+    priority: int
+    accepted: int
+    letters: str
+    state: str
+    line: tuple[int, int]
+    fence: int = 0
+    attempts: int = 0
+    is_marked: bool = False
+    is_expired: bool = False
+    is_lease_over: bool = False
+    duplicates: int = 0
+    due: int = 0
+
+    @property
+    def is_open(self) -> bool:
+        return self.state in HOMES
+
+    def owns(self, claim: Claim) -> bool:
+        return self.state == "sending" and self.fence == claim.fence
+
+
+@dataclass
+class Model:
+    mails: dict[str, Mail] = attribute(default_factory=dict)
+    keys: dict[str, str] = attribute(default_factory=dict)
+    counts: dict[str, int] = attribute(default_factory=dict)
+    has_bell: bool = False
+    failures: int = 0
+    is_paused: bool = False
+
+    def count(self, name: str) -> None:
+        self.counts[name] = self.counts.get(name, 0) + 1
+
+    def line(self) -> list[Mail]:
+        ready = [mail for mail in self.mails.values() if mail.state == "ready"]
+        return sorted(ready, key=lambda mail: (mail.line, mail.id))
+
+    def ring(self) -> bool:
+        if self.has_bell or self.is_paused or not self.line():
+            return False
+        self.has_bell = True
+        return True
+
+    def finish(self, mail: Mail, state: str) -> None:
+        mail.state, mail.is_marked = state, False
+        self.count(COUNTED_AS.get(state, state))
+
+    def flag(self, mail: Mail) -> None:
+        mail.duplicates += 1
+        self.count("possible_duplicates")
+
+
+def ending_of(letters: str) -> str:
+    if "i" in letters:
+        return "in_doubt"
+    if "d" not in letters:
+        return "dead"
+    return "partial" if "b" in letters else "sent"
+
+
+class LedgerMachine(RuleBasedStateMachine):
+    """Every rule does something to the ledger and to the model, and compares the answers."""
+
+    def __init__(self, make_rig: Callable[[], Rig]) -> None:
+        super().__init__()
+        self.rig = make_rig()
+        self.ledger = self.rig.ledger
+        self.model = Model()
+        self.claims: list[Claim] = []
+        self.news: list[NewMail] = []
+        self.fences: dict[str, int] = {}
+        self.ended: dict[str, str] = {}
+
+    def some_claim(self, choice: int) -> tuple[Claim, Mail]:
+        """Any claim ever made: its worker may have lost it long ago and not know."""
+        claim = self.claims[-1 - choice % len(self.claims)]
+        return claim, self.model.mails[claim.id]
+
+    # producers
+
+    @rule(
+        priority=st.integers(0, 9),
+        recipients=st.integers(1, 3),
+        key=st.sampled_from(["", "", "a", "b", "c"]),
+        is_later=st.booleans(),
+    )
+    def accept(self, priority: int, recipients: int, key: str, *, is_later: bool) -> None:
+        digest = hashlib.sha256(key.encode()).hexdigest() if key else None
+        delay = 10**9 if is_later else 0
+        mail = self.rig.new(priority=priority, recipients=recipients, key=digest, delay_ms=delay)
+        acceptance = self.ledger.accept(LANE, [mail])
+        (outcome,) = acceptance.outcomes
+        if key in self.model.keys:
+            assert (outcome.status, outcome.id) == ("duplicate", self.model.keys[key])
+            assert not acceptance.bell_due
+            return
+        assert (outcome.status, outcome.id) == ("accepted", mail.id)
+        record = self.ledger.read(mail.id)
+        assert record is not None
+        state = "scheduled" if is_later else "ready"
+        line = (1 + priority, record.accepted_ms)
+        self.model.mails[mail.id] = Mail(mail.id, priority, record.accepted_ms, "p" * recipients, state, line)
+        self.model.mails[mail.id].due = record.due_ms or 0
+        if key:
+            self.model.keys[key] = mail.id
+        self.news.append(mail)
+        self.model.count("accepted")
+        assert acceptance.bell_due == (not is_later and self.model.ring())
+
+    @precondition(lambda self: self.news)
+    @rule(choice=CHOICES)
+    def accept_again(self, choice: int) -> None:
+        mail = self.news[choice % len(self.news)]
+        acceptance = self.ledger.accept(LANE, [mail])
+        assert [(o.status, o.id) for o in acceptance.outcomes] == [("already", mail.id)]
+        assert not acceptance.bell_due
+
+    # workers
+
+    @rule(limit=st.integers(1, 4), answering=st.booleans())
+    def claim(self, limit: int, *, answering: bool) -> None:
+        model = self.model
+        if answering:
+            model.has_bell = False
+        batch = self.ledger.claim(LANE, Claiming(limit, 10**6, 60_000, MOST_ATTEMPTS), answering=answering)
+        expected = []
+        for mail in model.line() if not model.is_paused else []:
+            if len(expected) == limit:
+                break
+            if mail.is_expired or mail.attempts == MOST_ATTEMPTS:
+                model.finish(mail, "expired" if mail.is_expired else "dead")
+                continue
+            mail.state, mail.is_lease_over = "sending", False
+            mail.fence += 1
+            mail.attempts += 1
+            expected.append((mail.id, mail.fence, mail.attempts, mail.letters, mail.duplicates))
+        got = [(c.id, c.fence, c.attempts, c.recipients, c.possible_duplicates) for c in batch.mails]
+        assert got == expected
+        assert (batch.paused_ms > 0) == model.is_paused
+        assert batch.ready_left == len(model.line())
+        assert batch.bell_due == model.ring()
+        self.claims += batch.mails
+
+    @precondition(lambda self: self.claims)
+    @rule(choice=CHOICES)
+    def mark_dot(self, choice: int) -> None:
+        claim, mail = self.some_claim(choice)
+        assert self.ledger.mark_dot(LANE, [claim], 60_000) == (mail.owns(claim),)
+        if mail.owns(claim):
+            mail.is_marked, mail.is_lease_over = True, False
+
+    @precondition(lambda self: self.claims)
+    @rule(choice=CHOICES)
+    def renew(self, choice: int) -> None:
+        claim, mail = self.some_claim(choice)
+        assert self.ledger.renew(LANE, [claim], 60_000) == (mail.owns(claim),)
+        if mail.owns(claim):
+            mail.is_lease_over = False
+
+    @precondition(lambda self: self.claims)
+    @rule(choice=CHOICES, letters=st.text("-pdbi", min_size=3, max_size=3), is_duplicate=st.booleans())
+    def settle(self, choice: int, letters: str, *, is_duplicate: bool) -> None:
+        claim, mail = self.some_claim(choice)
+        letters = letters[: len(claim.recipients)]
+        verdict = Settlement(claim, letters, delay_ms=10**9, note="{}", is_possible_duplicate=is_duplicate)
+        assert self.ledger.settle(LANE, [verdict]) == (self.settled(claim, mail, letters, is_duplicate=is_duplicate),)
+
+    def settled(self, claim: Claim, mail: Mail, letters: str, *, is_duplicate: bool) -> str:
+        is_own = mail.fence == claim.fence
+        if not mail.is_open:
+            return mail.state if is_own else "fenced"
+        is_owner = mail.owns(claim)
+        before, mail.letters = (
+            mail.letters,
+            "".join(
+                new if new == "d" or (is_owner and old == "p" and new in "bi") else old
+                for old, new in zip(mail.letters, letters, strict=True)
+            ),
+        )
+        if mail.letters.count("d") > before.count("d"):
+            self.model.is_paused, self.model.failures = False, 0
+        if is_owner and is_duplicate:
+            self.model.flag(mail)
+        if "p" not in mail.letters:
+            self.model.finish(mail, ending_of(mail.letters))
+            return mail.state
+        if is_owner:
+            mail.state, mail.is_marked = "deferred", False
+            self.model.count("deferred")
+            mail.due = int(self.rig.redis.zscore(self.rig.keys.due, mail.id))
+        return mail.state if is_own else "fenced"
+
+    @precondition(lambda self: self.claims)
+    @rule(choice=CHOICES, is_pause=st.booleans())
+    def release(self, choice: int, *, is_pause: bool) -> None:
+        claim, mail = self.some_claim(choice)
+        self.ledger.release(LANE, [claim], Pause(10**8, 10**9, "why") if is_pause else None)
+        if mail.owns(claim) and not mail.is_marked:
+            mail.state, mail.line = "ready", (1 + mail.priority, mail.accepted)
+            mail.attempts -= 1
+        if is_pause and not self.model.is_paused:
+            self.model.is_paused = True
+            self.model.failures += 1
+
+    # time
+
+    @precondition(lambda self: self.claims)
+    @rule(choice=CHOICES)
+    def a_lease_ends(self, choice: int) -> None:
+        _, mail = self.some_claim(choice)
+        if mail.state == "sending":
+            self.rig.redis.zadd(self.rig.keys.claims, {mail.id: EARLY})
+            mail.is_lease_over = True
+
+    @precondition(lambda self: any(mail.state == "sending" for mail in self.model.mails.values()))
+    @rule(hold=st.booleans())
+    def all_workers_die_and_others_take_over(self, *, hold: bool) -> None:
+        """A short cut to where stale claims are many."""
+        self.rig.end_leases()
+        for mail in self.model.mails.values():
+            mail.is_lease_over = mail.state == "sending"
+        self.sweep(hold=hold)
+        self.claim(limit=4, answering=True)
+
+    @precondition(lambda self: self.news)
+    @rule(choice=CHOICES)
+    def a_mail_expires(self, choice: int) -> None:
+        mail = self.model.mails[self.news[choice % len(self.news)].id]
+        if mail.is_open:
+            self.rig.expire(mail.id)
+            mail.is_expired = True
+
+    @rule()
+    def everything_is_due(self) -> None:
+        self.rig.make_due()
+        waiting = [mail for mail in self.model.mails.values() if HOMES.get(mail.state) == "due"]
+        for place, mail in enumerate(sorted(waiting, key=lambda mail: (mail.due, mail.id))):
+            mail.due = EARLY + place
+
+    @precondition(lambda self: self.model.is_paused)
+    @rule()
+    def the_pause_is_over(self) -> None:
+        self.rig.end_pause()
+        self.model.is_paused = False
+
+    @rule(hold=st.booleans())
+    def sweep(self, *, hold: bool) -> None:
+        model = self.model
+        done = dict.fromkeys(("due", "recovered", "expired", "in_doubt"), 0)
+        for mail in model.mails.values():
+            if HOMES.get(mail.state) == "due" and mail.due < EARLY + 10**6:
+                if mail.is_expired:
+                    model.finish(mail, "expired")
+                    done["expired"] += 1
+                else:
+                    mail.state, mail.line = "ready", (1 + mail.priority, mail.due)
+                    done["due"] += 1
+            elif mail.state == "sending" and mail.is_lease_over:
+                done[self.recovered(mail, is_hold=hold)] += 1
+        sweep = self.ledger.sweep(LANE, hold=hold)
+        got = {"due": sweep.due, "recovered": sweep.recovered, "expired": sweep.expired, "in_doubt": sweep.in_doubt}
+        assert got == done
+        assert sweep.bell_due == model.ring()
+
+    def recovered(self, mail: Mail, *, is_hold: bool) -> str:
+        if mail.is_marked and (is_hold or mail.is_expired):
+            mail.letters = mail.letters.replace("p", "i")
+            self.model.finish(mail, "in_doubt")
+            return "in_doubt"
+        if mail.is_expired:
+            self.model.finish(mail, "expired")
+            return "expired"
+        if mail.is_marked:
+            self.model.flag(mail)
+        mail.state, mail.is_marked, mail.line = "ready", False, (0, mail.accepted)
+        mail.fence += 1
+        self.model.count("recovered")
+        return "recovered"
+
+    # what must always hold
+
+    @invariant()
+    def every_mail_is_as_the_model_says(self) -> None:
+        for mail in self.model.mails.values():
+            record = self.ledger.read(mail.id)
+            assert record is not None, "a mail is lost"
+            got = (record.state, record.recipients, record.fence, record.attempts, record.possible_duplicates)
+            assert got == (mail.state, mail.letters, mail.fence, mail.attempts, mail.duplicates)
+            assert record.phase == ("dot" if mail.is_marked else "")
+            assert (record.payload_bytes > 0) == (mail.state != "sent")
+
+    @invariant()
+    def every_open_mail_has_exactly_one_home(self) -> None:
+        for mail in self.model.mails.values():
+            home = HOMES.get(mail.state) or PARKED.get(mail.state)
+            assert self.rig.homes(mail.id) == ([home] if home else [])
+
+    @invariant()
+    def fences_never_fall_and_ends_are_final(self) -> None:
+        for mail in self.model.mails.values():
+            record = self.ledger.read(mail.id)
+            assert record is not None
+            assert record.fence >= self.fences.get(mail.id, 0)
+            self.fences[mail.id] = record.fence
+            if record.state.is_final:
+                assert self.ended.setdefault(mail.id, record.state) == record.state
+                assert record.ended_ms is not None
+
+    @invariant()
+    def the_counters_count_each_mail_once(self) -> None:
+        stats = self.ledger.stats(LANE)
+        assert stats.counts == self.model.counts
+        assert (stats.pause_failures, stats.paused_ms > 0) == (self.model.failures, self.model.is_paused)
+
+
+@pytest.mark.timeout(600)  # a failure takes its time to become a short one
+def test_no_order_of_events_loses_or_doubles_a_mail(rig: Rig) -> None:
+    def fresh() -> Rig:
+        rig.redis.flushall()
+        # Bells stay outstanding until they are answered: the model has no clock.
+        return type(rig)(rig.redis, LedgerPolicy(bell_ttl_ms=10**9))
+
+    run_state_machine_as_test(
+        lambda: LedgerMachine(fresh),
+        settings=settings(
+            max_examples=100, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck)
+        ),
+    )

@@ -124,8 +124,8 @@ def test_a_low_number_overtakes(post, environment):
     last = [send_email.apply_async((email(subject=f"news {n}"),), priority=9) for n in range(5)]
     first = send_email.apply_async((email(subject="password reset"),), priority=0)
     post.worker("-c", "1")
-    ended = [result.get(timeout=20)["ended_ms"] for result in [first, *last]]
-    assert ended == sorted(ended)
+    ended = [result.get(timeout=20)["ended_ms"] for result in last]
+    assert first.get(timeout=20)["ended_ms"] <= min(ended)
 
 
 def test_a_lane_is_worked_by_the_workers_that_serve_its_queue(post):

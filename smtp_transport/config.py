@@ -238,8 +238,8 @@ class SmtpConfig(_Frozen):
     the TLS handshake of an implicit link; `io_timeout` (also taken as `command_timeout`) each wait for a reply and each
     write; `final_timeout`, if given, the wait for the reply to the final dot instead: giving up there leaves the mail
     in doubt, so RFC 5321 section 4.5.3.2.6 asks for ten minutes. `local_hostname` (also `client_id`) is what EHLO says.
-    `max_message_size`, in octets, bounds mails besides what the server declares. `pipelining=False` holds the client to
-    one command a round trip.
+    `max_message_size`, in octets, bounds mails besides what the server declares. `pipelining=False` holds the client
+    to one command a round trip.
     """
 
     host: str

@@ -230,8 +230,9 @@ class PooledConnection:
         self.release()
 
     def __del__(self) -> None:
-        # Dropped without release: by an exception between two bytecodes, or by a caller without `with`.
-        _drop(self._books, self.ticket)
+        # Dropped without release: by a signal's exception between two bytecodes, or by a caller without `with`.
+        if hasattr(self, "ticket"):
+            _drop(self._books, self.ticket)
 
 
 def _drop(books: Books, ticket: Ticket) -> None:

@@ -178,6 +178,8 @@ class Ledger:
         channel = self._keys(lane_of(mail_id)).ended(mail_id)
         with translated(), self._server.redis.pubsub() as listener:  # type: ignore[no-untyped-call] # redis-py
             listener.subscribe(channel)
+            # The server's word that we are heard.
+            listener.get_message(timeout=_LOOK_AGAIN_SECONDS)
             while True:
                 record = self.read(mail_id)
                 if record is None or record.state.is_final:

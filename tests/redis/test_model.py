@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from mailworker.ledger import Claim, Claiming, LedgerPolicy, NewMail, Pause, Settlement
 
@@ -49,6 +56,15 @@ class Mail:
     @property
     def is_open(self) -> bool:
         return self.state in HOMES
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a sweep has something to do for it."""
+        return self.is_due if HOMES.get(self.state) == "due" else self.state == "sending" and self.is_lease_over
+
+    @property
+    def is_due(self) -> bool:
+        return self.due < EARLY + 10**6
 
     def owns(self, claim: Claim) -> bool:
         return self.state == "sending" and self.fence == claim.fence
@@ -111,6 +127,14 @@ class LedgerMachine(RuleBasedStateMachine):
         claim = self.claims[-1 - choice % len(self.claims)]
         return claim, self.model.mails[claim.id]
 
+    @initialize(priorities=st.tuples(*[st.integers(0, 9)] * 3))
+    def begin_in_the_middle(self, priorities: tuple[int, ...]) -> None:
+        """One mail marked, one claimed, one in line: most stories need these first."""
+        for priority in priorities:
+            self.accept(priority=priority, recipients=2, key="", is_later=False)
+        self.claim(limit=2, answering=True)
+        self.mark_dot(choice=0)
+
     # producers
 
     @rule(
@@ -152,6 +176,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     # workers
 
+    @precondition(lambda self: self.model.line())
     @rule(limit=st.integers(1, 4), answering=st.booleans())
     def claim(self, limit: int, *, answering: bool) -> None:
         model = self.model
@@ -265,6 +290,7 @@ class LedgerMachine(RuleBasedStateMachine):
             self.rig.expire(mail.id)
             mail.is_expired = True
 
+    @precondition(lambda self: any(HOMES.get(mail.state) == "due" for mail in self.model.mails.values()))
     @rule()
     def everything_is_due(self) -> None:
         self.rig.make_due()
@@ -278,12 +304,13 @@ class LedgerMachine(RuleBasedStateMachine):
         self.rig.end_pause()
         self.model.is_paused = False
 
+    @precondition(lambda self: any(mail.is_waiting for mail in self.model.mails.values()))
     @rule(hold=st.booleans())
     def sweep(self, *, hold: bool) -> None:
         model = self.model
         done = dict.fromkeys(("due", "recovered", "expired", "in_doubt"), 0)
         for mail in model.mails.values():
-            if HOMES.get(mail.state) == "due" and mail.due < EARLY + 10**6:
+            if HOMES.get(mail.state) == "due" and mail.is_due:
                 if mail.is_expired:
                     model.finish(mail, "expired")
                     done["expired"] += 1

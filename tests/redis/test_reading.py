@@ -109,6 +109,17 @@ def test_waiting_for_a_mail_that_does_not_end_ends(rig: Rig) -> None:
     assert rig.ledger.wait_ended(rig.accept(), timeout=0.01) is None
 
 
+def test_the_end_of_a_mail_is_announced_on_its_channel(rig: Rig) -> None:
+    mail_id = rig.accept()
+    with rig.redis.pubsub(ignore_subscribe_messages=True) as listener:
+        listener.subscribe(rig.keys.ended(mail_id))
+        assert listener.get_message(timeout=5) is None
+        rig.settle(rig.claim(), "d")
+        message = listener.get_message(timeout=5)
+    assert message is not None
+    assert message["data"] == b"sent"
+
+
 @pytest.mark.parametrize("letters", ["d", "b", "i"])
 def test_whoever_waits_is_woken_when_the_mail_ends(rig: Rig, letters: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(book, "_LOOK_AGAIN_SECONDS", 60.0)

@@ -25,6 +25,9 @@ def test_what_is_due_gets_in_line_and_a_bell_rings(rig: Rig) -> None:
     rig.make_due()
     assert rig.ledger.sweep(LANE) == Sweep(due=1, recovered=0, expired=0, in_doubt=0, more=False, bell_due=True)
     assert (rig.state(mail_id), rig.homes(mail_id)) == ("ready", ["ready"])
+    record = rig.ledger.read(mail_id)
+    assert record is not None
+    assert record.due_ms is None
 
 
 def test_due_mails_keep_their_priority_and_their_order(rig: Rig) -> None:
@@ -32,6 +35,13 @@ def test_due_mails_keep_their_priority_and_their_order(rig: Rig) -> None:
     rig.make_due()
     rig.ledger.sweep(LANE)
     assert [claim.id for claim in rig.batch().mails] == [first, second, low]
+
+
+def test_equals_go_in_order_of_time_not_of_their_ids(rig: Rig) -> None:
+    later, sooner = rig.accept(delay_ms=120_000), rig.accept(delay_ms=60_000)
+    rig.make_due()
+    rig.ledger.sweep(LANE)
+    assert [claim.id for claim in rig.batch().mails] == [sooner, later]
 
 
 def test_a_live_claim_is_left_alone(rig: Rig) -> None:
@@ -58,7 +68,10 @@ def test_a_mail_lost_at_the_final_dot_is_resent_and_flagged(rig: Rig) -> None:
     rig.mark(rig.claim())
     rig.end_leases()
     assert rig.ledger.sweep(LANE).recovered == 1
-    assert rig.claim().possible_duplicates == 1
+    again = rig.claim()
+    record = rig.ledger.read(again.id)
+    assert record is not None
+    assert (again.possible_duplicates, record.phase) == (1, "")
     assert rig.counts() == {"accepted": 1, "recovered": 1, "possible_duplicates": 1}
 
 
@@ -93,7 +106,9 @@ def test_an_expired_mail_is_not_sent_any_more(rig: Rig, was: str) -> None:
     rig.expire(mail_id)
     rig.make_due()
     assert rig.ledger.sweep(LANE).expired == 1
-    assert (rig.state(mail_id), rig.homes(mail_id)) == ("expired", [])
+    record = rig.ledger.read(mail_id)
+    assert record is not None
+    assert (record.state, record.due_ms, rig.homes(mail_id)) == ("expired", None, [])
 
 
 def test_an_expired_mail_that_may_have_been_delivered_is_in_doubt(rig: Rig) -> None:

@@ -97,6 +97,7 @@ class FaultServer:
             peer = Peer(accepted, conversation, self._tls, self._stopping, self._tell)
             self._peers.append(peer)
             self.conversations.append(conversation)
+            self._tell()
             self._start(self._converse, peer)
 
     def _converse(self, peer: Peer) -> None:

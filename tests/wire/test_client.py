@@ -319,7 +319,7 @@ def test_shutdown_says_quit_and_ends_the_client(client_for, email):
 def test_a_server_that_does_not_answer_quit_holds_nobody_up(client_for, email):
     """F-CONN-06."""
     with FaultServer([*greeted(), *mail_taken("you@example.org"), Expect("QUIT"), Stall()]) as server:
-        client = client_for(server, io_timeout=0.1)
+        client = client_for(server, io_timeout=0.4)
         client.send(email())
         client.shutdown()
         assert client.pool_status().total == 0
@@ -344,7 +344,7 @@ def test_a_mail_over_the_limit_never_reaches_the_server(client_for, email):
 
 def test_pipelining_may_be_forbidden(client_for, email):
     with FaultServer([*greeted("PIPELINING"), Expect("MAIL"), Stall()]) as server:
-        client = client_for(server, pipelining=False, io_timeout=0.1)
+        client = client_for(server, pipelining=False, io_timeout=0.4)
         with pytest.raises(SmtpError):
             client.send(email())
     assert server.conversations[0].verbs == ["EHLO", "MAIL"]

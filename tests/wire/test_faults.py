@@ -25,7 +25,9 @@ from smtp_transport.testing import (
     greeted,
 )
 
-PATIENCE = 0.2
+ENOUGH = 20.0
+SHORT = 0.4
+"""Seconds: what a test waits for a stalled server; all steps before must be done in it."""
 BIG = "x" * 70 + "\n"
 
 
@@ -56,12 +58,10 @@ both_modes = pytest.mark.parametrize("capabilities", [(), ("PIPELINING",)], ids=
 def failure_of(client_for, email):
     """Send one mail, whose content is big if it is to get stuck, and give the error and the server."""
 
-    def fail(script, phase, **fields):
+    def fail(script, phase, patience=ENOUGH):
         text = BIG * (600_000 if phase is Phase.BODY else 1)
         with FaultServer(script) as server:
-            client = client_for(
-                server, credentials=Credentials.password("user", "s3cret"), io_timeout=PATIENCE, **fields
-            )
+            client = client_for(server, credentials=Credentials.password("user", "s3cret"), io_timeout=patience)
             with pytest.raises(SmtpError) as failed:
                 client.send(email("someone@example.org", text_body=text))
             status = client.pool_status()
@@ -81,14 +81,15 @@ def test_a_lost_link_is_told_with_the_step_it_was_lost_at(failure_of, phase, cap
     """NF-REL-03."""
     error = failure_of([*way_to(phase, *capabilities), end], phase)
     assert isinstance(error, SmtpConnectionError)
-    assert error.phase is phase
+    # A reset may be quicker than the news that the connection was made.
+    assert error.phase is phase or (phase, error.phase) == (Phase.GREETING, Phase.CONNECT)
     assert error.is_retryable
 
 
 @everywhere
 @both_modes
 def test_silence_ends_at_the_deadline_and_is_told_with_its_step(failure_of, phase, capabilities):
-    error = failure_of([*way_to(phase, *capabilities), Stall()], phase)
+    error = failure_of([*way_to(phase, *capabilities), Stall()], phase, SHORT)
     assert isinstance(error, SmtpTimeoutError)
     assert error.kind is (ErrorKind.WRITE_TIMEOUT if phase is Phase.BODY else ErrorKind.READ_TIMEOUT)
     assert error.phase is phase
@@ -97,7 +98,7 @@ def test_silence_ends_at_the_deadline_and_is_told_with_its_step(failure_of, phas
 
 @pytest.mark.parametrize("phase", [p for p in PHASES if p is not Phase.BODY], ids=lambda p: p.name)
 def test_a_reply_that_never_ends_is_not_waited_for(failure_of, phase):
-    error = failure_of([*way_to(phase), Drip(b"250-" + b"x" * 400, 0.01)], phase)
+    error = failure_of([*way_to(phase), Drip(b"250-" + b"x" * 400, 0.01)], phase, SHORT)
     assert isinstance(error, SmtpTimeoutError)
     assert error.phase is phase
 
@@ -126,7 +127,7 @@ def test_garbage_breaks_the_conversation_and_not_the_client(failure_of, phase, g
 def test_a_link_that_timed_out_is_not_used_again_and_not_bidden_farewell(client_for, email):
     slow = [*greeted(), Expect("MAIL FROM:"), Stall()]
     with FaultServer(slow) as server:
-        client = client_for(server, io_timeout=PATIENCE)
+        client = client_for(server, io_timeout=SHORT)
         for _ in range(2):
             with pytest.raises(SmtpTimeoutError):
                 client.send(email())

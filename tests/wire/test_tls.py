@@ -211,7 +211,7 @@ def test_plaintext_behind_the_220_is_an_injection(client_for, trusting, issued):
 def test_a_handshake_that_comes_to_nothing_ends_in_time(client_for, trusting, end, mode):
     opening = [] if mode == "implicit" else [*greeted("STARTTLS"), Expect("STARTTLS"), Say("220 go")]
     with FaultServer([*opening, *end]) as server:
-        client = client_for(server, tls=mode, connect_timeout=0.2, io_timeout=0.2, **trusting)
+        client = client_for(server, tls=mode, connect_timeout=0.4, io_timeout=0.4, **trusting)
         with pytest.raises((TlsError, SmtpTimeoutError)) as failed:
             client.test_connection()
     assert failed.value.phase is Phase.TLS

@@ -243,4 +243,7 @@ def _unopened(claim: Claim, error: UnreadableError) -> Settlement:
 
 
 def _note(claim: Claim, fate: str, text: str, code: int | None = None) -> str:
-    return json.dumps({"attempt": claim.attempts, "fate": fate, "code": code, "text": text}, ensure_ascii=False)
+    at = time.time_ns() // 1_000_000
+    return json.dumps(
+        {"at": at, "attempt": claim.attempts, "fate": fate, "code": code, "text": text}, ensure_ascii=False
+    )

@@ -1,6 +1,6 @@
 """The envelope and the content: all that one transaction carries, and the only thing message and wire share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 
@@ -33,6 +33,67 @@ class Content:
     data: bytes = field(repr=False)
     eight_bit: bool = False
     utf8_headers: bool = False
+
+    @property
+    def size(self) -> int:
+        """Octets of the message."""
+        return len(self.data)
+
+    def chunks(self) -> Iterator[bytes]:
+        """Give the message in pieces."""
+        yield self.data
+
+
+class StreamedContent(Content):
+    """A message that is made while it is sent, because all of it at once would need too much memory.
+
+    `source` starts it anew each time, and its chunks are canonical and have `size` octets together: that is checked
+    on the way to the wire, and a mail that breaks it is given up before its final dot. A source says what went wrong
+    with a `MessageError`. `data` joins all of it.
+    """
+
+    __slots__ = ("_size", "_source")
+    _size: int
+    _source: Callable[[], Iterable[bytes]]
+
+    def __init__(
+        self,
+        source: Callable[[], Iterable[bytes]],
+        size: int,
+        *,
+        eight_bit: bool = False,
+        utf8_headers: bool = False,
+    ) -> None:
+        """Keep the source; nothing is read yet."""
+        for name, value in (
+            ("_source", source),
+            ("_size", size),
+            ("eight_bit", eight_bit),
+            ("utf8_headers", utf8_headers),
+        ):
+            object.__setattr__(self, name, value)
+
+    @property
+    def data(self) -> bytes:
+        """The whole message, made now."""
+        return b"".join(self._source())
+
+    @property
+    def size(self) -> int:
+        """Octets of the message, known before it is made."""
+        return self._size
+
+    def chunks(self) -> Iterator[bytes]:
+        """Make the message, piece by piece."""
+        yield from self._source()
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    __hash__ = object.__hash__
+
+    def __repr__(self) -> str:
+        return f"<StreamedContent of {self._size} octets>"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ is read before the failure is believed: the reason usually is in it.
 
 import time
 from collections import deque
+from collections.abc import Iterable
 from typing import Final
 
 from smtp_transport.config import TlsConfig
@@ -84,14 +85,18 @@ class Conversation:
                 raise self._broken(self._write_failure or error, phase) from error
         return self._heard.popleft()
 
-    def pour(self, content: bytes) -> Reply | None:
-        """Write content. None if all of it was written; the server's reply if it gave up before that."""
-        for start in range(0, len(content), _CHUNK):
-            try:
-                self._stream.write(content[start : start + _CHUNK], self._deadline())
-            except SmtpError as error:
-                self._write_failure = error
-                return self.hear()
+    def pour(self, content: Iterable[bytes]) -> Reply | None:
+        """Write content. None if all of it was written; the server's reply if it gave up before that.
+
+        Raises what `content` raises; the server waits for more then.
+        """
+        for chunk in content:
+            for start in range(0, len(chunk), _CHUNK):
+                try:
+                    self._stream.write(chunk[start : start + _CHUNK], self._deadline())
+                except SmtpError as error:
+                    self._write_failure = error
+                    return self.hear()
         return None
 
     def start_tls(self, tls: TlsConfig, server_name: str) -> None:

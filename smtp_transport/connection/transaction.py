@@ -1,16 +1,17 @@
 """One mail on its way: what is to be said, what became of each recipient, and the step from content to commitment."""
 
-from collections.abc import Callable, Collection, Sequence
+import traceback
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from smtp_transport.connection.conversation import Conversation
 from smtp_transport.connection.trouble import shutdown
-from smtp_transport.envelope import Transaction
+from smtp_transport.envelope import StreamedContent, Transaction
 from smtp_transport.errors import CancelledError, ErrorKind, MessageError, SmtpError
 from smtp_transport.phase import Phase
 from smtp_transport.protocol.capabilities import Capabilities
 from smtp_transport.protocol.commands import BodyType, EndOfContent, Mail, Rcpt
-from smtp_transport.protocol.content import canonical, dot_stuffed
+from smtp_transport.protocol.content import canonical, checked, dot_stuffed, dot_stuffed_chunks
 from smtp_transport.receipt import Receipt, RecipientReceipt
 from smtp_transport.reply import Reply
 
@@ -20,11 +21,20 @@ Permit = Callable[[Sequence[int]], Collection[int]]
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A mail in the words of the wire: `content` is canonical and dot-stuffed, without the final dot."""
+    """A mail in the words of the wire: `content` is canonical and dot-stuffed, without the final dot.
+
+    What is made while it is sent comes as it is, and goes through `pieces` to the wire.
+    """
 
     mail: Mail
     recipients: tuple[Rcpt, ...]
-    content: bytes
+    content: bytes | StreamedContent
+
+    def pieces(self) -> Iterable[bytes]:
+        """Give the content as DATA wants it. Raises `MessageError` in phase BODY if it cannot be made to its end."""
+        if isinstance(self.content, StreamedContent):
+            return dot_stuffed_chunks(made(self.content))
+        return (self.content,)
 
 
 def prepare(transaction: Transaction, capabilities: Capabilities, max_size: int | None) -> Outgoing:
@@ -41,17 +51,32 @@ def prepare(transaction: Transaction, capabilities: Capabilities, max_size: int 
         raise _unfit("the mail needs SMTPUTF8, which the server does not offer", ErrorKind.CAPABILITY_MISMATCH)
     if content.eight_bit and not capabilities.eight_bit_mime:
         raise _unfit("the mail needs 8BITMIME, which the server does not offer", ErrorKind.CAPABILITY_MISMATCH)
-    data = canonical(content.data)
-    limit = min((limit for limit in (capabilities.max_size, max_size) if limit is not None), default=len(data))
-    if len(data) > limit:
-        raise _unfit(f"the mail has {len(data)} octets, {limit} are allowed", ErrorKind.MESSAGE_TOO_LARGE)
+    streamed = isinstance(content, StreamedContent)
+    data = b"" if streamed else canonical(content.data)
+    size = content.size if streamed else len(data)
+    limit = min((limit for limit in (capabilities.max_size, max_size) if limit is not None), default=size)
+    if size > limit:
+        raise _unfit(f"the mail has {size} octets, {limit} are allowed", ErrorKind.MESSAGE_TOO_LARGE)
     mail = Mail(
         envelope.sender,
-        size=len(data) if capabilities.size else None,
+        size=size if capabilities.size else None,
         body=BodyType.EIGHT_BIT if content.eight_bit else None,
         smtputf8=smtputf8,
     )
-    return Outgoing(mail, tuple(Rcpt(r, smtputf8) for r in envelope.recipients), dot_stuffed(data))
+    recipients = tuple(Rcpt(r, smtputf8) for r in envelope.recipients)
+    return Outgoing(mail, recipients, content if isinstance(content, StreamedContent) else dot_stuffed(data))
+
+
+def made(content: StreamedContent) -> Iterator[bytes]:
+    """Make content while it is sent, canonical and of the announced size. Raises `MessageError` in phase BODY."""
+    try:
+        yield from checked(content.chunks(), content.size)
+    except MessageError as error:
+        raise MessageError(error.message, error.kind, phase=Phase.BODY) from error.__cause__
+    except Exception as error:  # noqa: BLE001 - foreign code, as `render` is; its text may hold parts of the mail
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        told = f"the content could not be made: {type(error).__name__} in {place.name}, line {place.lineno}"
+        raise MessageError(told, ErrorKind.ENCODING_FAILED, phase=Phase.BODY) from None
 
 
 def _unfit(what: str, kind: ErrorKind) -> MessageError:
@@ -96,7 +121,7 @@ def send_content(talk: Conversation, outgoing: Outgoing, fates: Fates, may_commi
 
     Raises `SmtpError` when the link can't go on. Up to the dot nothing is sent as far as the server is concerned.
     """
-    gave_up = talk.pour(outgoing.content)
+    gave_up = talk.pour(outgoing.pieces())
     if gave_up is not None:
         fates.settle(Phase.BODY, gave_up)
         return

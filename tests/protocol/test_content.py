@@ -1,10 +1,14 @@
 """No content can end itself: line ends are repaired first, dots are doubled after."""
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smtp_transport.protocol.content import canonical, dot_stuffed
+from smtp_transport.errors import ErrorKind, MessageError
+from smtp_transport.phase import Phase
+from smtp_transport.protocol.content import canonical, checked, dot_stuffed, dot_stuffed_chunks
 
 NASTY = st.one_of(
     st.binary(max_size=60), st.lists(st.sampled_from([b"\r", b"\n", b".", b"a"]), max_size=24).map(b"".join)
@@ -66,3 +70,26 @@ def test_smuggled_ends_of_content_are_doubled(data: bytes, wire: bytes) -> None:
 def test_clean_content_is_not_copied() -> None:
     data = b"Subject: hi\r\n\r\nhello\r\n"
     assert dot_stuffed(canonical(data)) is data
+
+
+def cut(data: bytes, places: list[int]) -> list[bytes]:
+    bounds = [0, *sorted(place % (len(data) + 1) for place in places), len(data)]
+    return [data[start:end] for start, end in itertools.pairwise(bounds)]
+
+
+@given(NASTY, st.lists(st.integers(0, 100), max_size=12))
+def test_content_in_pieces_is_dot_stuffed_as_the_whole(data: bytes, places: list[int]) -> None:
+    """NF-SEC-04."""
+    whole = canonical(data) or b"\r\n"
+    assert b"".join(dot_stuffed_chunks(checked(cut(whole, places), len(whole)))) == dot_stuffed(whole)
+
+
+@given(NASTY, st.lists(st.integers(0, 100), max_size=12), st.integers(-1, 1))
+def test_pieces_that_are_no_content_are_noticed(data: bytes, places: list[int], more: int) -> None:
+    pieces = checked(cut(data, places), len(data) + more)
+    if data.endswith(b"\r\n") and canonical(data) == data and not more:
+        assert b"".join(pieces) == data
+        return
+    with pytest.raises(MessageError) as caught:
+        list(pieces)
+    assert (caught.value.kind, caught.value.phase) == (ErrorKind.ENCODING_FAILED, Phase.BODY)

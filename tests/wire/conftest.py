@@ -1,5 +1,6 @@
 import ssl
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,9 @@ from typing import Any
 import pytest
 import trustme
 
-from smtp_transport import Email, SmtpClient, SmtpConfig
+from smtp_transport import ConnectionPool, Email, PoolConfig, SmtpClient, SmtpConfig
+from smtp_transport.testing import FaultServer, behaved
+from tests.wire.pooling import Clock
 
 
 @pytest.fixture(scope="session")
@@ -67,3 +70,27 @@ def email() -> Callable[..., Email]:
         return Email(**told | {"date": datetime(2026, 11, 1, tzinfo=UTC)} | fields)
 
     return make
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def server():
+    with FaultServer(behaved()) as running:
+        yield running
+
+
+@pytest.fixture
+def pool_of(config_for, clock):
+    """Give a pool with these limits; its links live for all of `max_lifetime` unless a chance is told."""
+    with ExitStack() as running:
+
+        def pool(server, chance=0.0, **fields):
+            made = ConnectionPool(config_for(server, pool=PoolConfig(**fields)), clock=clock, chance=lambda: chance)
+            running.callback(made.close_all)
+            return made
+
+        yield pool

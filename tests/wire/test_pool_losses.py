@@ -1,0 +1,98 @@
+"""However a holder of a connection comes to an end, its place is given back."""
+
+import gc
+import linecache
+import sys
+import threading
+from contextlib import suppress
+
+import pytest
+
+from tests.wire.pooling import counts, used, wait_for_pending
+
+
+def test_a_thread_that_dies_gives_its_place_back(pool_of, server):
+    pool = pool_of(server, max_connections=1)
+
+    def die():
+        with suppress(SystemExit), pool.acquire():
+            sys.exit()
+
+    for _ in range(3):
+        thread = threading.Thread(target=die)
+        thread.start()
+        thread.join()
+    assert counts(pool) == (1, 0, 0)
+
+
+def test_a_lease_that_is_dropped_gives_its_place_back_and_wakes_a_waiter(pool_of, server):
+    pool = pool_of(server, max_connections=1)
+    lease = pool.acquire()
+    served = threading.Event()
+
+    def take():
+        with pool.acquire(timeout=30) as other:
+            assert not other.is_reused
+            served.set()
+
+    thread = threading.Thread(target=take)
+    thread.start()
+    wait_for_pending(pool, 1)
+    del lease
+    gc.collect()
+    thread.join()
+    assert served.is_set()
+    server.wait_until(lambda: server.conversations[0].is_over)
+    assert server.conversations[0].verbs == ["EHLO"]
+
+
+class Interrupted(BaseException):
+    """Stands for a signal's exception, which may come between any two lines."""
+
+
+def interrupted_at(line: int, work) -> bool:
+    """Run work and interrupt it before the nth line that the pool executes; False if it has fewer.
+
+    A `with` line is left out: Python runs no signal handler between it and the lock, but its tracing strikes there.
+    """
+    left = line
+
+    def trace(frame, event, _):
+        nonlocal left
+        ours = "/smtp_transport/pool/" in frame.f_code.co_filename
+        # What cleans up after one interruption is not struck by a second.
+        if not ours or frame.f_code.co_name in {"__del__", "_drop", "forget", "ring"}:
+            return None
+        code = linecache.getline(frame.f_code.co_filename, frame.f_lineno)
+        if event == "line" and not code.lstrip().startswith("with "):
+            left -= 1
+            if left == 0:
+                raise Interrupted
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        work()
+    except Interrupted:
+        return True
+    finally:
+        sys.settrace(before)
+    return False
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # a link interrupted while it is opened
+@pytest.mark.parametrize("stale", [False, True])
+def test_no_place_is_lost_wherever_an_interruption_strikes(pool_of, server, clock, stale):
+    pool = pool_of(server, max_connections=1, max_lifetime=14_400)
+    line = 0
+    struck = True
+    while struck:
+        line += 1
+        clock.now += 61 if stale else 0
+        struck = interrupted_at(line, lambda: used(pool, timeout=0))
+        idle, in_use, pending = counts(pool)
+        assert (in_use, pending) == (0, 0), f"lost at line {line}"
+        assert idle <= 1
+        used(pool, timeout=0)
+    assert line > 30

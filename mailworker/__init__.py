@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mailworker.celery import app
-    from mailworker.intake import RefusedError
     from mailworker.ledger import LedgerError, LedgerFullError, LedgerUnavailableError
+    from mailworker.options import RefusedError
     from mailworker.results import MailFailedError, MailResult
     from mailworker.tasks import send_email
     from smtp_transport.message import Address, Attachment, Email, EmailBuilder, InlineImage, Priority
@@ -32,7 +32,7 @@ _HOMES = {
     "MailFailedError": "mailworker.results",
     "MailResult": "mailworker.results",
     "Priority": "smtp_transport.message",
-    "RefusedError": "mailworker.intake",
+    "RefusedError": "mailworker.options",
     "app": "mailworker.celery",
     "send_email": "mailworker.tasks",
 }

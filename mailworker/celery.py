@@ -6,7 +6,10 @@ lose or double messages; the reasons stand beside each line.
 
 import mmap
 import os
+import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -20,6 +23,8 @@ from mailworker.settings import Settings, load_settings
 
 DRAIN = "mailworker.drain"
 SEND_EMAIL = "mailworker.send_email"
+# Where messages go that nobody here can use: whole, for their owner to find.
+FOREIGN_QUEUE = "mailworker.foreign"
 
 
 def queue_of(lane: str) -> str:
@@ -35,6 +40,12 @@ class MailApp(celery.Celery):
         self._runtime: Runtime | None = None
         self._runtime_lock = threading.Lock()
         self._stop_flag: mmap.mmap | None = None
+        self.is_pool_child = False
+        # A child forked while another thread held the lock would wait for it for ever.
+        os.register_at_fork(after_in_child=self._start_anew)
+
+    def _start_anew(self) -> None:
+        self._runtime, self._runtime_lock = None, threading.Lock()
 
     @property
     def runtime(self) -> Runtime:
@@ -63,12 +74,30 @@ class MailApp(celery.Celery):
         """Whether this worker has been asked to stop."""
         return self._stop_flag is not None and self._stop_flag[0] == 1
 
-    def ring(self, lane: str) -> None:
-        """Publish a bell. A bell that cannot be published is only late: the watch rings again."""
+    def ring(self, lane: str) -> bool:
+        """Publish a bell; False if the broker does not take it. The mails are safe: the watch rings again."""
         try:
             self.send_task(DRAIN, (lane,), queue=queue_of(lane), ignore_result=True)
-        except Exception as error:  # noqa: BLE001 - whatever the broker's client raises: the mail itself is safe
+        except Exception as error:  # noqa: BLE001 - whatever the broker's client raises
             logger.warning("the bell of lane %s was not published (%s)", lane, type(error).__name__)
+            return False
+        return True
+
+    @contextmanager
+    def undisturbed(self) -> Iterator[None]:
+        """Ignore SIGTERM for a while, in a pool's process: its parent gets it too, and waits for it.
+
+        Supervisors that signal the whole process group (honcho, systemd's default) would otherwise kill a sending
+        child. Between drains SIGTERM still ends a process, which is how Celery shrinks a pool.
+        """
+        if not self.is_pool_child:
+            yield
+            return
+        before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGTERM, before)
 
 
 def configuration() -> dict[str, Any]:
@@ -125,7 +154,8 @@ def _transport_options(settings: Settings) -> dict[str, Any]:
         # in an outage (a worker that lost it consumed nothing for ever). The ledger recovers what a dead worker held.
         "ack_emulation": False,
         "queue_order_strategy": "round_robin",
-        "socket_timeout": settings.broker.timeout_seconds + 2,
+        # A worker's wait for messages must not look like a broken connection.
+        "socket_timeout": max(3.0, settings.broker.timeout_seconds),
         "socket_connect_timeout": settings.broker.timeout_seconds,
         "socket_keepalive": True,
         "health_check_interval": 5,

@@ -52,7 +52,7 @@ class Tools:
     keys: KeyRing
     backoff: Backoff
     renewer: Renewer
-    ring: Callable[[str], None]
+    ring: Callable[[str], bool]
     is_stopping: Callable[[], bool]
 
 
@@ -64,6 +64,7 @@ class Drain:
     tools: Tools
     settled: int = 0
     _until: float = field(default=0.0, init=False)
+    _is_alone: bool = field(default=False, init=False)
 
     def run(self) -> int:
         """Work the lane. Returns how many mails were settled. Raises LedgerError when the ledger is out of reach."""
@@ -74,7 +75,7 @@ class Drain:
             batch = tools.ledger.claim(lane, self.policy.claiming, answering=answering)
             answering = False
             if batch.bell_due:
-                tools.ring(lane)
+                self._is_alone = not tools.ring(lane)
             if not batch.mails:
                 break
             with tools.renewer.holding(lane, batch.mails):
@@ -82,7 +83,8 @@ class Drain:
         return self.settled
 
     def _is_over(self) -> bool:
-        return time.monotonic() >= self._until or self.tools.is_stopping()
+        # When the broker takes no bells nobody would follow: go on, slice after slice.
+        return self.tools.is_stopping() or (time.monotonic() >= self._until and not self._is_alone)
 
     def _work(self, claims: Sequence[Claim]) -> None:
         """Deliver one batch: open, send, settle each as its receipt comes in, give back what was not begun."""
@@ -216,7 +218,10 @@ def _settlement(mail: _Mail, verdicts: Sequence[Verdict], policy: LanePolicy, ba
         details=json.dumps(details, separators=(",", ":"), ensure_ascii=False),
         error="" if worst.fate is Fate.DELIVERED else worst.text,
         note=_note(claim, worst.fate.name.lower(), worst.text, worst.code),
-        is_possible_duplicate=any(v.fate is Fate.IN_DOUBT for v in verdicts),
+        is_possible_duplicate=any(
+            verdict.fate is Fate.IN_DOUBT and letters[place] == Fate.DEFERRED.value
+            for place, verdict in zip(mail.pending, verdicts, strict=True)
+        ),
     )
 
 
@@ -224,8 +229,8 @@ _GRAVITY = {Fate.DELIVERED: 0, Fate.DEFERRED: 1, Fate.BOUNCED: 2, Fate.IN_DOUBT:
 
 
 def _letter(fate: Fate, policy: LanePolicy, *, is_last: bool) -> str:
-    if fate is Fate.IN_DOUBT and not policy.hold_in_doubt:
-        fate = Fate.DEFERRED
+    if fate is Fate.IN_DOUBT and not policy.hold_in_doubt and not is_last:
+        fate = Fate.DEFERRED  # sent again, flagged; after the last attempt it stays in doubt: it may have arrived
     if fate is Fate.DEFERRED and is_last:
         fate = Fate.BOUNCED
     return fate.value
@@ -237,6 +242,7 @@ def _unopened(claim: Claim, error: UnreadableError) -> Settlement:
         claim=claim,
         letters=claim.recipients if error.may_heal else claim.recipients.replace("p", Fate.BOUNCED.value),
         delay_ms=_UNOPENED_WAIT_MS,
+        burns_attempt=not error.may_heal,
         error=str(error),
         note=_note(claim, "unopened", str(error)),
     )

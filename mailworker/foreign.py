@@ -9,9 +9,8 @@ from typing import Any
 from celery.worker.consumer import Consumer
 from kombu import Exchange, Queue
 
+from mailworker.celery import FOREIGN_QUEUE
 from mailworker.log import logger
-
-FOREIGN_QUEUE = "mailworker.foreign"
 
 
 class MailConsumer(Consumer):

@@ -15,19 +15,12 @@ from typing import Any
 import msgpack
 
 from mailworker.keys import new_mail_id
+from mailworker.options import Options, RefusedError
 from mailworker.record import Claim, NewMail
 from mailworker.sealing import KeyRing, SealError
 from smtp_transport.envelope import Content, Envelope, Transaction
 from smtp_transport.errors import MessageError
 from smtp_transport.message import Email, envelope_of, make_message_id, pack, render, unpack
-
-MIN_PRIORITY, MAX_PRIORITY = 0, 9
-DEFAULT_PRIORITY = 5
-_MAX_KEY = 512
-
-
-class RefusedError(ValueError):
-    """An email or an option that cannot be accepted; the text names the field, the reason and the cure."""
 
 
 class UnreadableError(Exception):
@@ -49,42 +42,6 @@ class Limits:
     message_bytes: int
     recipients: int
     attachments: int
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """How a mail is to be treated, in Celery's words.
-
-    `countdown` is in seconds; `eta` and `expires` are aware datetimes (or `expires` in seconds from now); `priority` is
-    0 to 9, 0 first, as Celery has it on Redis. The same `idempotency_key` in one lane makes one mail.
-    """
-
-    lane: str = "default"
-    countdown: float | None = None
-    eta: dt.datetime | None = None
-    expires: float | dt.datetime | None = None
-    priority: int = DEFAULT_PRIORITY
-    idempotency_key: str | None = None
-
-    def __post_init__(self) -> None:
-        """Check what the types cannot say."""
-        if self.countdown is not None and self.eta is not None:
-            raise RefusedError("countdown and eta: give one of them")
-        if self.countdown is not None and not 0 <= self.countdown <= _TEN_YEARS:
-            raise RefusedError("countdown: must be between 0 seconds and ten years")
-        if self.priority not in range(MIN_PRIORITY, MAX_PRIORITY + 1):
-            raise RefusedError("priority: must be an integer from 0 (first) to 9 (last)")
-        if self.idempotency_key is not None and not 0 < len(self.idempotency_key) <= _MAX_KEY:
-            raise RefusedError(f"idempotency_key: must be 1 to {_MAX_KEY} characters long")
-        for name, moment in (("eta", self.eta), ("expires", self.expires)):
-            if isinstance(moment, dt.datetime) and moment.tzinfo is None:
-                raise RefusedError(f"{name}: needs a time zone, e.g. datetime.now(timezone.utc) + timedelta(hours=1)")
-        is_past = isinstance(self.expires, dt.datetime) and self.expires <= dt.datetime.now(dt.UTC)
-        if is_past or (isinstance(self.expires, int | float) and not 0 < self.expires <= _TEN_YEARS):
-            raise RefusedError("expires: must be in the future, and not more than ten years away")
-
-
-_TEN_YEARS = 10 * 366 * 86400
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,4 +166,5 @@ def _domain_of(email: Email) -> str:
 
 
 def _epoch_ms(moment: object) -> int | None:
-    return int(moment.timestamp() * 1000) if isinstance(moment, dt.datetime) else None
+    """A moment long past, as an eta, means at once."""
+    return max(0, int(moment.timestamp() * 1000)) if isinstance(moment, dt.datetime) else None

@@ -158,6 +158,7 @@ class Settlement:
     `letters`: one for each recipient, in the claim's order: d, b or i; - or p leaves it as it is. `delay_ms`: when the
     pending ones are due again. `details`, `error`, `note`: for the record, "" for nothing; a note is one short line of
     JSON. `is_possible_duplicate`: the attempt may have delivered, and the mail will be sent again.
+    `burns_attempt`: False takes back the attempt of a mail that was not even tried.
     """
 
     claim: Claim
@@ -167,6 +168,7 @@ class Settlement:
     error: str = field(default="", repr=False)
     note: str = field(default="", repr=False)
     is_possible_duplicate: bool = False
+    burns_attempt: bool = True
 
     def __post_init__(self) -> None:
         """Refuse verdicts that fit no recipient, and a note that would break the history."""

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from mailworker.ledger import Ledger, LedgerError
+from mailworker.ledger import MOST_AT_ONCE, Ledger, LedgerError
 from mailworker.log import logger
 from mailworker.record import Claim
 
@@ -40,9 +40,11 @@ class Renewer:
                 self.let_go(claim)
 
     def let_go(self, claim: Claim) -> None:
-        """Stop renewing one claim: it is settled or given back."""
+        """Stop renewing a claim: it is settled or given back. Another thread may hold the mail by a newer fence."""
         with self._changed:
-            self._held.pop(claim.id, None)
+            _, held = self._held.get(claim.id, ("", None))
+            if held is not None and held.fence == claim.fence:
+                del self._held[claim.id]
 
     def close(self) -> None:
         """End the thread."""
@@ -63,7 +65,8 @@ class Renewer:
                 for lane, claim in self._held.values():
                     by_lane.setdefault(lane, []).append(claim)
             for lane, claims in by_lane.items():
-                self._renew(lane, claims)
+                for first in range(0, len(claims), MOST_AT_ONCE):
+                    self._renew(lane, claims[first : first + MOST_AT_ONCE])
 
     def _renew(self, lane: str, claims: list[Claim]) -> None:
         try:

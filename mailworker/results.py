@@ -12,7 +12,7 @@ from celery.backends.base import BaseBackend
 from celery.exceptions import TimeoutError as CeleryTimeoutError
 from celery.result import AsyncResult
 
-from mailworker.runtime import MailReport
+from mailworker.report import MailReport
 
 _CELERY_STATES = {
     "scheduled": states.PENDING,

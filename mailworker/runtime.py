@@ -4,13 +4,10 @@ Law: the only place where rooms are wired together. Nothing here opens a socket 
 survives a fork: a child that asks gets its own.
 """
 
-import json
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from redis import Redis
@@ -19,55 +16,29 @@ from redis.retry import Retry
 
 from mailworker.backoff import Backoff, Interval
 from mailworker.delivery import Drain, LanePolicy, Tools
-from mailworker.intake import Intake, Limits, Options, open_envelope
-from mailworker.keys import lane_of
+from mailworker.intake import Intake, Limits
 from mailworker.ledger import Ledger, LedgerPolicy, LedgerUnavailableError
-from mailworker.log import mask_address
-from mailworker.record import Acceptance, Accepted, Claiming, MailRecord, NewMail
+from mailworker.options import Options
+from mailworker.record import Acceptance, Accepted, Claiming, NewMail
+from mailworker.relay import smtp_config
 from mailworker.renewal import Renewer
-from mailworker.sealing import KeyRing, SealError
-from mailworker.settings import RelaySettings, Settings, SettingsError
+from mailworker.report import MailReport, report_on
+from mailworker.sealing import KeyRing
+from mailworker.settings import Settings, SettingsError
 from smtp_transport.client import SmtpClient
-from smtp_transport.config import Credentials, PoolConfig, SmtpConfig, TlsConfig, TlsMode
 from smtp_transport.message import Email
 
-Ring = Callable[[str], None]
+Ring = Callable[[str], bool]
 # A Redis that restarts is back in about a second; a stale connection is replaced at the second try.
 _ACCEPT_AGAIN_SECONDS = 0.1
-
-
-@dataclass(frozen=True, slots=True)
-class RecipientReport:
-    """One recipient of a mail, masked, and what the relay said last."""
-
-    address: str
-    state: str
-    code: int | None = None
-    enhanced: str | None = None
-    text: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class MailReport:
-    """All that is known of a mail and may be shown. Times are milliseconds since the epoch, by the ledger's clock."""
-
-    id: str
-    lane: str
-    state: str
-    attempts: int
-    accepted_ms: int
-    due_ms: int | None
-    expires_ms: int | None
-    ended_ms: int | None
-    message_id: str
-    recipients: tuple[RecipientReport, ...]
-    possible_duplicates: int
-    error: str
-    history: tuple[Mapping[str, Any], ...]
+_ACCEPT_BYTES = 4_000_000
 
 
 class Runtime:
-    """One process's tools. Parts are built when first asked for."""
+    """One process's tools: wired at once, each opening its sockets when it is first used.
+
+    Raises SettingsError for settings that cannot be wired.
+    """
 
     def __init__(
         self, settings: Settings, ring: Ring, interval: Interval, is_stopping: Callable[[], bool] = lambda: False
@@ -76,70 +47,27 @@ class Runtime:
         self.pid = os.getpid()
         self._ring = ring
         self._interval = interval
+        self._is_stopping = is_stopping
+        self._lease_ms = int(settings.worker.lease_seconds * 1000)
         self._clients: dict[str, SmtpClient] = {}
         self._lock = threading.Lock()
-        self._is_stopping = is_stopping
-
-    @cached_property
-    def redis(self) -> Redis:
-        """The ledger's client: every call bounded, nothing repeated behind our back (a claim must not be)."""
-        return self._redis(self.settings.redis.timeout_seconds)
-
-    def _redis(self, timeout: float) -> Redis:
-        return Redis.from_url(
-            self.settings.redis.url.get_secret_value(),
-            socket_timeout=timeout,
-            socket_connect_timeout=timeout,
-            retry=Retry(NoBackoff(), 0),
-            health_check_interval=30,
-        )
-
-    @cached_property
-    def ledger(self) -> Ledger:
-        """The record of every mail."""
-        return self._ledger(self.redis)
-
-    @cached_property
-    def watched_ledger(self) -> Ledger:
-        """The ledger as the watch sees it: it runs in a worker's event loop, which must not wait long."""
-        return self._ledger(self._redis(min(1.0, self.settings.redis.timeout_seconds)))
-
-    def _ledger(self, redis: Redis) -> Ledger:
-        keep = self.settings.retention
-        return Ledger(
-            redis,
-            self.settings.redis.prefix,
-            LedgerPolicy(
-                sent_ms=keep.sent_seconds * 1000, failed_ms=keep.failed_seconds * 1000, key_ms=keep.key_seconds * 1000
-            ),
-        )
-
-    @cached_property
-    def keys(self) -> KeyRing:
-        """The sealing keys. Raises SettingsError for a key that is none."""
-        try:
-            return KeyRing.parse(key.get_secret_value() for key in self.settings.sealing.keys)
-        except ValueError as error:
-            raise SettingsError(f"MAILWORKER_SEALING__KEYS: {error}") from None
-
-    @cached_property
-    def intake(self) -> Intake:
-        """The door."""
-        limits = self.settings.limits
-        return Intake(
-            Limits(limits.message_bytes, limits.recipients, limits.attachments),
+        self.keys = _key_ring(settings)
+        self.redis = _redis(settings, settings.redis.timeout_seconds)
+        self.ledger = _ledger(settings, self.redis)
+        # The watch runs in a worker's event loop, which must not wait long.
+        self._hasty_redis = _redis(settings, min(1.0, settings.redis.timeout_seconds))
+        self.watched_ledger = _ledger(settings, self._hasty_redis)
+        self.renewer = Renewer(self.ledger, self._lease_ms)
+        self.intake = Intake(
+            Limits(settings.limits.message_bytes, settings.limits.recipients, settings.limits.attachments),
             self.keys,
-            {name: lane.max_age_seconds * 1000 for name, lane in self.settings.lanes.items()},
+            {name: lane.max_age_seconds * 1000 for name, lane in settings.lanes.items()},
         )
 
-    @cached_property
-    def renewer(self) -> Renewer:
-        """What keeps this process's claims alive."""
-        return Renewer(self.ledger, self._lease_ms)
-
-    @property
-    def _lease_ms(self) -> int:
-        return int(self.settings.worker.lease_seconds * 1000)
+    def check_relays(self) -> None:
+        """Raise SettingsError unless every lane's relay could be spoken to, as far as settings tell."""
+        for lane in self.settings.lanes.values():
+            self.client(lane.relay)
 
     def post(self, emails: Sequence[Email | Mapping[str, Any]], options: Sequence[Options]) -> list[Accepted]:
         """Make mails of emails, all of one lane, and ring if a bell is due.
@@ -148,10 +76,13 @@ class Runtime:
         """
         lane = options[0].lane
         self.settings.lane(lane)
-        acceptance = self._accept(lane, self.intake.admit(emails, options))
-        if acceptance.bell_due:
-            self._ring(lane)
-        return list(acceptance.outcomes)
+        outcomes: list[Accepted] = []
+        for mails in _portions(self.intake.admit(emails, options)):
+            acceptance = self._accept(lane, mails)
+            if acceptance.bell_due:
+                self._ring(lane)
+            outcomes += acceptance.outcomes
+        return outcomes
 
     def _accept(self, lane: str, mails: Sequence[NewMail]) -> Acceptance:
         """Insist for as long as one call may take: a mail's id is ours, so repeating makes no second one."""
@@ -204,7 +135,7 @@ class Runtime:
     def report(self, mail_id: str) -> MailReport | None:
         """Tell all that may be shown of a mail; None if there is no such mail. Raises ValueError for what is no id."""
         record = self.ledger.read(mail_id)
-        return None if record is None else _report(record, self.keys)
+        return None if record is None else report_on(record, self.keys)
 
     def close(self) -> None:
         """Say QUIT on every link and close every socket."""
@@ -212,62 +143,49 @@ class Runtime:
             clients, self._clients = list(self._clients.values()), {}
         for client in clients:
             client.shutdown()
-        for part in ("renewer", "redis"):
-            if part in self.__dict__:
-                self.__dict__[part].close()
+        self.renewer.close()
+        self.redis.close()
+        self._hasty_redis.close()
 
 
-def smtp_config(name: str, relay: RelaySettings) -> SmtpConfig:
-    """Translate a relay's settings. Raises SettingsError that names the relay."""
-    if relay.host is None:
-        raise SettingsError(f"MAILWORKER_RELAYS__{name.upper()}__HOST (or relays.{name}.host in the file): is not set")
-    password = relay.password.get_secret_value() if relay.password else ""
-    fields: dict[str, Any] = {
-        "host": relay.host,
-        "port": relay.port,
-        "tls": TlsMode(relay.tls) if relay.tls else None,
-        "tls_config": TlsConfig(ca_certs=relay.ca_certs, server_name=relay.server_name),
-        "credentials": Credentials.password(relay.username, password) if relay.username else None,
-        "auth_method": relay.auth_method,
-        "local_hostname": relay.local_hostname,
-        "connect_timeout": relay.connect_timeout_seconds,
-        "io_timeout": relay.io_timeout_seconds,
-        "final_timeout": relay.final_seconds,
-        "allow_plaintext": relay.allow_plaintext,
-        "pool": PoolConfig(
-            max_connections=relay.max_connections, idle_timeout=relay.idle_seconds, max_lifetime=relay.lifetime_seconds
-        ),
-    }
+def _key_ring(settings: Settings) -> KeyRing:
     try:
-        return SmtpConfig(**{field: value for field, value in fields.items() if value is not None})
+        return KeyRing.parse(key.get_secret_value() for key in settings.sealing.keys)
     except ValueError as error:
-        raise SettingsError(f"relays.{name}: {error}") from None
+        raise SettingsError(f"MAILWORKER_SEALING__KEYS: {error}") from None
 
 
-_RECIPIENT_STATES = {"p": "pending", "d": "delivered", "b": "bounced", "i": "in_doubt"}
-
-
-def _report(record: MailRecord, keys: KeyRing) -> MailReport:
+def _redis(settings: Settings, timeout: float) -> Redis:
+    """Every call is bounded, and nothing is repeated behind our back: a claim must not be."""
     try:
-        _, addresses, message_id = open_envelope(record.id, record.envelope, keys)
-    except SealError:
-        addresses, message_id = ("?",) * len(record.recipients), "?"
-    details = json.loads(record.details) if record.details else [None] * len(addresses)
-    return MailReport(
-        id=record.id,
-        lane=lane_of(record.id),
-        state=record.state,
-        attempts=record.attempts,
-        accepted_ms=record.accepted_ms,
-        due_ms=record.due_ms,
-        expires_ms=record.expires_ms,
-        ended_ms=record.ended_ms,
-        message_id=message_id,
-        recipients=tuple(
-            RecipientReport(mask_address(address), _RECIPIENT_STATES[letter], **(detail or {}))
-            for address, letter, detail in zip(addresses, record.recipients, details, strict=True)
-        ),
-        possible_duplicates=record.possible_duplicates,
-        error=record.error,
-        history=tuple(json.loads(note) for note in record.history),
+        redis = Redis.from_url(
+            settings.redis.url.get_secret_value(),
+            socket_timeout=timeout,
+            socket_connect_timeout=timeout,
+            retry=Retry(NoBackoff(), 0),
+            health_check_interval=30,
+        )
+        # A parameter that redis-py does not know is found only when a connection is made.
+        redis.connection_pool.make_connection()
+    except (ValueError, TypeError) as error:
+        raise SettingsError(f"MAILWORKER_REDIS__URL: not a usable URL ({type(error).__name__})") from None
+    return redis
+
+
+def _ledger(settings: Settings, redis: Redis) -> Ledger:
+    keep = settings.retention
+    policy = LedgerPolicy(
+        sent_ms=keep.sent_seconds * 1000, failed_ms=keep.failed_seconds * 1000, key_ms=keep.key_seconds * 1000
     )
+    return Ledger(redis, settings.redis.prefix, policy)
+
+
+def _portions(mails: Sequence[NewMail]) -> Iterator[Sequence[NewMail]]:
+    """Cut what one script call may take: the ledger must not be kept from others for long."""
+    first = size = 0
+    for place, mail in enumerate(mails):
+        if place > first and size + len(mail.payload) > _ACCEPT_BYTES:
+            yield mails[first:place]
+            first, size = place, 0
+        size += len(mail.payload)
+    yield mails[first:]

@@ -157,7 +157,7 @@ class WorkerSettings(_Section):
     """A claim that was not renewed for so long is given to another worker."""
     watch_seconds: float = Field(1.0, gt=0, le=60)
     """How often due mails, dead claims and missing bells are looked for."""
-    time_limit_seconds: float = Field(1800.0, gt=0)
+    time_limit_seconds: float = Field(4 * 3600.0, gt=0)
     """Celery kills a drain that runs longer."""
 
 
@@ -224,11 +224,14 @@ class Settings(BaseSettings):
             if lane.relay not in self.relays:
                 raise ValueError(f"lane {name!r} names relay {lane.relay!r}, which is not among {sorted(self.relays)}")
             relay = self.relays[lane.relay]
-            waits = relay.connect_timeout_seconds + 4 * relay.io_timeout_seconds + relay.final_seconds
+            # A slice may end just after the slowest mail has begun: greeting, EHLO and AUTH, MAIL, RCPT for each
+            # recipient, DATA, and the content by the quarter of a megabyte, each as slow as its timeout allows.
+            steps = 8 + self.limits.recipients + self.limits.message_bytes // 250_000
+            waits = relay.connect_timeout_seconds + steps * relay.io_timeout_seconds + relay.final_seconds
             longest = self.worker.slice_seconds + waits
             if self.worker.time_limit_seconds <= longest:
                 raise ValueError(
-                    f"worker.time_limit_seconds must exceed {longest:g} s, what one drain of lane {name!r} may "
+                    f"worker.time_limit_seconds must exceed {longest:g} s, what the slowest mail of lane {name!r} may "
                     f"take by its relay's timeouts; raise it or lower relays.{lane.relay}.io_timeout_seconds"
                 )
         if self.worker.lease_seconds < 3 * self.worker.watch_seconds:

@@ -4,21 +4,25 @@ Law: no Celery message of ours carries an email. The one exception is a foreign 
 with.
 """
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
 from celery import Task
+from pydantic import ValidationError
 
-from mailworker.celery import DRAIN, SEND_EMAIL, app
-from mailworker.intake import Options, RefusedError
+from mailworker.celery import DRAIN, FOREIGN_QUEUE, SEND_EMAIL, app
+from mailworker.ledger import LedgerError
 from mailworker.log import logger
+from mailworker.options import Options, RefusedError
 from mailworker.results import MailResult
 from smtp_transport.message import Email
 
 _OPTIONS = ("countdown", "eta", "expires", "priority", "idempotency_key", "lane")
-# One script call must not keep the ledger from others for long: so many mails, or so many bytes of them.
+# One script call must not keep the ledger from others for long.
 _CHUNK = 100
+_INSIST_SECONDS = 10.0
 
 
 class SendEmail(Task[Any, Any]):
@@ -27,6 +31,9 @@ class SendEmail(Task[Any, Any]):
     When a call has returned, the mail is in the ledger and will be delivered, or its failure recorded. When it has
     raised LedgerError, the mail may or may not be there: repeat the call with the same `idempotency_key`.
     """
+
+    # Celery's events would show the arguments of foreign messages, which are mails.
+    send_events = False
 
     def delay(self, email: Email | Mapping[str, Any], **options: Any) -> MailResult:
         """Accept one email. `options` are those of `apply_async`."""
@@ -52,7 +59,7 @@ class SendEmail(Task[Any, Any]):
         """Accept many emails, a script call for each hundred, with the options of `apply_async` for all of them.
 
         An `idempotency_key` is completed by each email's place (`key:0`, `key:1`, …), so a repeated call makes no
-        second mails. All emails of a hundred are accepted, or none of them.
+        second mails. All emails of a hundred are refused together if one of them is.
         """
         common = _options(options)
         results: list[MailResult] = []
@@ -79,14 +86,47 @@ def _numbered(common: Options, place: int) -> Options:
     )
 
 
-def _accept_foreign(
-    self: SendEmail, email: Mapping[str, Any], lane: str = "default", idempotency_key: str | None = None
+def _accept_foreign(self: SendEmail, *args: Any, **kwargs: Any) -> str | None:
+    """Accept an email that a foreign app sent as a dict by `send_task`, once for each Celery message id.
+
+    Takes the email, and `lane` and `idempotency_key` as keywords. What cannot be accepted is put aside whole, and what
+    the ledger cannot take now goes back into the queue: the message is all there is of the mail.
+    """
+    try:
+        return _insist(*args, default_key=f"celery:{self.request.id}", **kwargs)
+    except LedgerError:
+        queue = (self.request.delivery_info or {}).get("routing_key")
+        app.send_task(SEND_EMAIL, args, kwargs, queue=queue, task_id=self.request.id)
+        logger.warning("message %s waits in its queue for the ledger", self.request.id)
+    except (ValueError, TypeError, LookupError) as error:
+        app.send_task(SEND_EMAIL, args, kwargs, queue=FOREIGN_QUEUE, task_id=self.request.id)
+        logger.error("message %s put aside in queue %s: %s", self.request.id, FOREIGN_QUEUE, _tell(error))
+    return None
+
+
+def _insist(
+    email: Mapping[str, Any], lane: str = "default", idempotency_key: str | None = None, *, default_key: str
 ) -> str:
-    """Accept an email that a foreign app sent as a dict by `send_task`, once for each Celery message id."""
-    request_id = self.request.id
-    key = idempotency_key or (f"celery:{request_id}" if request_id else None)
-    (outcome,) = app.runtime.post([email], [Options(lane=lane, idempotency_key=key)])
-    return outcome.id
+    until = time.monotonic() + _INSIST_SECONDS
+    while True:
+        try:
+            (outcome,) = app.runtime.post([email], [Options(lane=lane, idempotency_key=idempotency_key or default_key)])
+        except LedgerError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(1)
+        else:
+            return outcome.id
+
+
+def _tell(error: Exception) -> str:
+    """Name the fields that pydantic refuses; its own text could quote them."""
+    if isinstance(error, ValidationError):
+        places = (e["loc"][0] if e["loc"] else "email" for e in error.errors(include_input=False))
+        return "not an Email: see " + ", ".join(
+            str(p) if p in Email.model_fields else "a field unknown" for p in places
+        )
+    return type(error).__name__
 
 
 # By the decorator, not by register_task: that would read the configuration at import.
@@ -96,5 +136,6 @@ send_email: SendEmail = app.task(base=SendEmail, bind=True, name=SEND_EMAIL, ign
 @app.task(name=DRAIN, ignore_result=True)
 def drain(lane: str) -> None:
     """Answer a bell: work the lane until it is empty or the slice is over."""
-    settled = app.runtime.drain(lane).run()
+    with app.undisturbed():
+        settled = app.runtime.drain(lane).run()
     logger.debug("drained %d mails of lane %s", settled, lane)

@@ -3,7 +3,8 @@
 Law: the watch repairs, it never delivers. Everything it does may be done by several workers at once, or late.
 """
 
-import signal
+import logging
+import sys
 from typing import Any
 
 from celery import bootsteps, signals
@@ -11,6 +12,7 @@ from celery import bootsteps, signals
 from mailworker.celery import app, queue_of
 from mailworker.ledger import LedgerError
 from mailworker.log import logger
+from mailworker.settings import SettingsError
 
 
 class Watch(bootsteps.StartStopStep):
@@ -58,17 +60,20 @@ def look() -> None:
 
 @signals.worker_init.connect
 def _prepare_parent(**_: Any) -> None:
-    """Before the fork: make what parent and children share."""
+    """Before the fork: stop on settings that could deliver nothing, and make what parent and children share."""
+    try:
+        app.runtime.check_relays()
+    except SettingsError as error:
+        sys.stderr.write(f"{error}\n")
+        raise SystemExit(2) from None
     app.share_stop_flag()
+    # At DEBUG it prints the arguments of tasks, and a foreign app's arguments are mails.
+    logging.getLogger("celery.pool").setLevel(logging.INFO)
 
 
 @signals.worker_process_init.connect
 def _prepare_child(**_: Any) -> None:
-    """Ignore SIGTERM in a pool's process: its parent gets it too, and ends the children when their mails are done.
-
-    Supervisors that signal the whole process group (honcho, systemd's default) would otherwise kill a sending child.
-    """
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    app.is_pool_child = True
 
 
 @signals.worker_process_shutdown.connect

@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 import click
 
 from mailworker.cli.output import FAILED, SettingsFault, print_json
-from mailworker.runtime import smtp_config
+from mailworker.relay import smtp_config
 from mailworker.sealing import KeyRing
 from mailworker.settings import PREFIX, Settings, SettingsError, load_settings
 

@@ -5,7 +5,7 @@ import dataclasses
 import click
 
 from mailworker.cli.output import SettingsFault, moment, print_json, print_pairs, print_table
-from mailworker.runtime import MailReport
+from mailworker.report import MailReport
 
 
 @click.group("mail")

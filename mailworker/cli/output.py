@@ -45,8 +45,8 @@ def _told(error: Exception) -> click.ClickException | None:
 
     from mailworker.dev.binary import ValkeyError  # noqa: PLC0415 - see above
     from mailworker.dev.supervisor import ChildDiedError  # noqa: PLC0415 - see above
-    from mailworker.intake import RefusedError  # noqa: PLC0415 - see above
     from mailworker.ledger import LedgerError  # noqa: PLC0415 - see above
+    from mailworker.options import RefusedError  # noqa: PLC0415 - see above
     from mailworker.sealing import SealError  # noqa: PLC0415 - see above
     from mailworker.settings import SettingsError  # noqa: PLC0415 - see above
     from smtp_transport.errors import SmtpError  # noqa: PLC0415 - see above

@@ -6,7 +6,7 @@ import sys
 import click
 
 from mailworker.cli.output import SettingsFault
-from mailworker.runtime import smtp_config
+from mailworker.relay import smtp_config
 from mailworker.settings import load_settings
 
 

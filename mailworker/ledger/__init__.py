@@ -3,7 +3,7 @@
 Law: a mail changes by the scripts alone, and every Redis error leaves this room as a LedgerError.
 """
 
-from mailworker.ledger.book import Ledger, LedgerPolicy
+from mailworker.ledger.book import MOST_AT_ONCE, Ledger, LedgerPolicy
 from mailworker.ledger.errors import LedgerError, LedgerFullError, LedgerReadOnlyError, LedgerUnavailableError
 from mailworker.record import (
     Acceptance,
@@ -21,6 +21,7 @@ from mailworker.record import (
 )
 
 __all__ = [
+    "MOST_AT_ONCE",
     "Acceptance",
     "Accepted",
     "Batch",

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from redis import Redis
 
 from mailworker.keys import LaneKeys, lane_of
-from mailworker.ledger.errors import LedgerUnavailableError, translated
+from mailworker.ledger.errors import LedgerError, LedgerUnavailableError, translated
 from mailworker.ledger.reading import RECORD_FIELDS, read_claim, read_record, read_stats
 from mailworker.ledger.server import Server
+from mailworker.log import logger
 from mailworker.record import (
     Acceptance,
     Accepted,
@@ -94,8 +95,15 @@ class Ledger:
         """
         arguments = [want.limit, want.max_bytes, want.lease_ms, want.max_attempts, int(answering)]
         arguments += [self._policy.bell_ttl_ms, self._policy.failed_ms]
-        paused, bell, left, mails = self._server.run("claim", self._keys(lane).every, arguments)
-        return Batch(tuple(map(read_claim, mails)), bell == 1, paused, left)
+        paused, bell, left, answers = self._server.run("claim", self._keys(lane).every, arguments)
+        mails = []
+        for answer in answers:
+            try:
+                mails.append(read_claim(answer))
+            except LedgerError as error:
+                # Its lease runs out, again and again, until its attempts do; the others must not wait for it.
+                logger.error("skipped: %s", error)
+        return Batch(tuple(mails), bell == 1, paused, left)
 
     def mark_dot(self, lane: str, claims: Sequence[Claim], lease_ms: int) -> tuple[bool, ...]:
         """Record that final dots are about to be written, and renew. False: the mail is lost and must not be sent."""
@@ -118,7 +126,7 @@ class Ledger:
         for verdict in settlements:
             arguments += (verdict.claim.id, verdict.claim.fence, verdict.letters, verdict.delay_ms)
             arguments += (_octets(verdict.details), _octets(verdict.error[:_MOST_ERROR]), _octets(verdict.note))
-            arguments.append(int(verdict.is_possible_duplicate))
+            arguments += (int(verdict.is_possible_duplicate), int(verdict.burns_attempt))
         return tuple(state.decode() for state in self._server.run("settle", records, arguments))
 
     def release(self, lane: str, claims: Sequence[Claim], pause: Pause | None = None) -> None:

@@ -2,23 +2,24 @@
 -- KEYS     lane, a record for each mail
 -- ARGV     ms to keep the record of a sent mail, of another ended mail; for each mail: id, fence, letters (one for
 --          each recipient: d b i, or - and p for unchanged), ms until the pending ones are due, details, error, note,
---          possible duplicate 0|1. What is missing is ''.
+--          possible duplicate 0|1, attempt burnt 0|1 (0 takes it back from what is deferred). What is missing is ''.
 -- ANSWERS  for each mail: its state, or fenced: the caller does not own the claim (a fact that it told is kept)
 -- PARTS    lane clock room ending history letters
-local FIELDS = 8
+local FIELDS = 9
 local IS_OPEN = {scheduled = true, ready = true, sending = true, deferred = true}
 
-local function defer(record, id, delay, expires)
+local function defer(record, id, delay, expires, is_burnt)
   local due = NOW + delay
   redis.call('ZREM', CLAIMS, id)
   redis.call('ZADD', DUE, int(math.min(due, tonumber(expires) or due)), id)
   redis.call('HSET', record, 'state', 'deferred', 'due', int(due))
   redis.call('HDEL', record, 'phase')
+  if is_burnt == '0' then redis.call('HINCRBY', record, 'attempts', -1) end
   redis.call('HINCRBY', COUNTS, 'deferred', 1)
   return 'deferred'
 end
 
-local function settle(record, id, fence, letters, delay, details, err, line, is_duplicate)
+local function settle(record, id, fence, letters, delay, details, err, line, is_duplicate, is_burnt)
   local state, held, before, expires = unpack(redis.call('HMGET', record, 'state', 'fence', 'recipients', 'expires'))
   local is_same_fence = held == fence
   -- The owner's own repetition hears what became of the mail; nothing is written twice.
@@ -43,7 +44,7 @@ local function settle(record, id, fence, letters, delay, details, err, line, is_
     finish(record, id, final, final == 'sent' and ARGV[1] or ARGV[2])
     return final
   end
-  return is_owner and defer(record, id, delay, expires) or otherwise
+  return is_owner and defer(record, id, delay, expires, is_burnt) or otherwise
 end
 
 local answer = {}

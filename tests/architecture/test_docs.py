@@ -12,8 +12,8 @@ import pytest
 
 import mailworker
 from mailworker.cli import main
-from mailworker.intake import Options
 from mailworker.keys import LaneKeys
+from mailworker.options import Options
 from mailworker.results import _CELERY_STATES
 from mailworker.settings import Settings, load_settings
 

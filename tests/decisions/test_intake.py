@@ -7,7 +7,8 @@ import msgpack
 import pytest
 from pydantic import ValidationError
 
-from mailworker.intake import Intake, Limits, Options, RefusedError, UnreadableError, open_envelope, open_mail
+from mailworker.intake import Intake, Limits, UnreadableError, open_envelope, open_mail
+from mailworker.options import Options, RefusedError
 from mailworker.record import Claim, NewMail
 from mailworker.sealing import KeyRing
 from smtp_transport.message import Attachment, Email
@@ -125,6 +126,17 @@ def test_mails_made_together_keep_their_order():
         ({"expires": float("inf")}, "expires"),
         ({"priority": 10}, "priority"),
         ({"priority": "high"}, "priority"),
+        ({"priority": 3.0}, "priority"),
+        ({"priority": True}, "priority"),
+        ({"eta": "2030-01-01T00:00:00Z"}, "eta"),
+        ({"eta": dt.timedelta(hours=1)}, "eta"),
+        ({"eta": dt.datetime.max.replace(tzinfo=dt.UTC)}, "eta"),
+        ({"expires": "tomorrow"}, "expires"),
+        ({"expires": dt.date(2030, 1, 1)}, "expires"),
+        ({"countdown": "5"}, "countdown"),
+        ({"countdown": dt.timedelta(seconds=5)}, "countdown"),
+        ({"idempotency_key": b"x"}, "idempotency_key"),
+        ({"lane": 5}, "lane"),
         ({"idempotency_key": ""}, "idempotency_key"),
         ({"idempotency_key": "x" * 1000}, "idempotency_key"),
     ],
@@ -132,6 +144,10 @@ def test_mails_made_together_keep_their_order():
 def test_an_option_that_makes_no_sense_is_refused_by_its_name(options, name):
     with pytest.raises(RefusedError, match=name):
         Options(**options)
+
+
+def test_an_eta_long_past_means_at_once():
+    assert admit(email(), eta=dt.datetime(1960, 1, 1, tzinfo=dt.UTC)).due_ms == 0
 
 
 def test_what_is_neither_an_email_nor_a_dict_is_refused():

@@ -10,8 +10,9 @@ from celery.utils.time import get_exponential_backoff_interval
 
 from mailworker.backoff import Backoff
 from mailworker.delivery import Drain, LanePolicy, Tools
-from mailworker.intake import Intake, Limits, Options
+from mailworker.intake import Intake, Limits
 from mailworker.ledger import Ledger, LedgerUnavailableError
+from mailworker.options import Options
 from mailworker.record import Claiming
 from mailworker.renewal import Renewer
 from mailworker.sealing import KeyRing
@@ -65,6 +66,7 @@ class Desk:
         self.keys = KeyRing()
         self.wire = Wire()
         self.rung: list[str] = []
+        self.is_heard = True
         self.is_stopping = False
         self.stopping = lambda: self.is_stopping
         self.policy = LanePolicy(LANE, Claiming(50, 1 << 20, 60_000, 5), 4, hold_in_doubt=False, slice_seconds=30)
@@ -79,8 +81,12 @@ class Desk:
 
     def drain(self) -> int:
         backoff = Backoff(get_exponential_backoff_interval)
-        tools = Tools(self.ledger, self.wire, self.keys, backoff, self.renewer, self.rung.append, self.stopping)
+        tools = Tools(self.ledger, self.wire, self.keys, backoff, self.renewer, self.ring, self.stopping)
         return Drain(self.policy, tools).run()
+
+    def ring(self, lane: str) -> bool:
+        self.rung.append(lane)
+        return self.is_heard
 
     def drain_once(self) -> None:
         """Work one batch: the worker stops as soon as it has begun."""
@@ -122,6 +128,13 @@ def test_a_whole_backlog_is_drained_batch_by_batch(desk):
     assert desk.drain() == 30
     assert {desk.state(mail) for mail in mails} == {"sent"}
     assert desk.rung
+
+
+def test_a_drain_whose_bells_nobody_hears_goes_on_beyond_its_slice(desk):
+    desk.policy = replace(desk.policy, claiming=Claiming(7, 1 << 20, 60_000, 5), slice_seconds=0.001)
+    desk.is_heard = False
+    desk.accept(count=30)
+    assert desk.drain() == 30
 
 
 def test_each_recipient_has_its_own_fate(desk):
@@ -178,8 +191,16 @@ def test_a_link_lost_after_the_dot_is_held_for_a_person_where_the_lane_says_so(d
     desk.wire.script = lambda _, mail: receipt(mail, Phase.DOT, None, LOST)
     desk.drain()
     record = desk.ledger.read(mail)
-    assert (record.state.value, record.recipients) == ("in_doubt", "i")
+    assert (record.state.value, record.recipients, record.possible_duplicates) == ("in_doubt", "i", 0)
     assert record.payload_bytes > 0
+
+
+def test_a_last_attempt_in_doubt_stays_in_doubt_for_it_may_have_arrived(desk):
+    (mail,) = desk.accept()
+    desk.policy = replace(desk.policy, max_attempts=1)
+    desk.wire.script = lambda _, mail: receipt(mail, Phase.DOT, None, LOST)
+    desk.drain()
+    assert desk.state(mail) == "in_doubt"
 
 
 def test_a_relay_out_of_reach_burns_no_attempt_and_pauses_the_lane(desk):
@@ -240,7 +261,7 @@ def test_a_mail_sealed_with_a_missing_key_waits_for_the_key(desk):
     desk.keys = KeyRing()
     desk.drain()
     record = desk.ledger.read(mail)
-    assert (record.state.value, record.recipients) == ("deferred", "p")
+    assert (record.state.value, record.recipients, record.attempts) == ("deferred", "p", 0)
     assert "'old'" in record.error
 
 

@@ -1,9 +1,12 @@
 """A mail's whole road, with real workers."""
 
+import base64
+import contextlib
 import datetime as dt
 import json
 import subprocess
 import sys
+import threading
 
 import pytest
 from celery import Celery, states
@@ -155,6 +158,83 @@ def test_a_message_for_an_unknown_task_is_put_aside_whole(post):
     with post.redis as client:
         assert b"shop.charge" in client.lindex("mailworker.foreign", 0)
     assert "marker-4711" not in post.logs()
+
+
+@pytest.mark.parametrize(
+    "arguments", [[{"from": "nobody", "to": []}], [{"from": "a@example.com", "marker-4711": 1}], [], ["marker-4711"]]
+)
+def test_a_foreign_message_that_is_no_mail_is_put_aside_whole(post, arguments):
+    post.worker("-c", "1", "-E", "--loglevel=DEBUG")
+    foreign = Celery("web", broker=app.conf.broker_url, set_as_current=False)
+    foreign.send_task("mailworker.send_email", arguments, {"lane": "default"})
+    foreign.close()
+    with post.redis as client:
+        wait_until(lambda: client.llen("mailworker.foreign"), "the message is put aside")
+        body = json.loads(client.lindex("mailworker.foreign", 0))["body"]
+    assert json.loads(base64.b64decode(body))[0] == arguments
+    assert "marker-4711" not in post.logs()
+
+
+def test_a_foreign_mail_is_in_no_event_and_no_debug_log(post):
+    """NF-SEC-01."""
+    data = {
+        "from": "shop@example.com",
+        "to": ["marker.ann@example.org"],
+        "subject": "marker-s",
+        "text_body": "marker-b",
+    }
+    events: list[dict] = []
+
+    def listen() -> None:
+        with contextlib.suppress(TimeoutError):
+            receiver.capture(limit=None, timeout=30, wakeup=False)
+
+    with app.connection_for_read() as connection:
+        receiver = app.events.Receiver(connection, handlers={"*": events.append})
+        listener = threading.Thread(target=listen)
+        listener.start()
+        post.worker("-c", "1", "-E", "--loglevel=DEBUG")
+        wait_until(lambda: any(event["type"] == "worker-online" for event in events), "events are heard")
+        foreign = Celery("web", broker=app.conf.broker_url, set_as_current=False)
+        foreign.send_task("mailworker.send_email", [data])
+        foreign.close()
+        wait_until(post.stored, "the foreign app's mail")
+        wait_until(lambda: any(event["type"] == "task-succeeded" for event in events), "a task's event")
+        receiver.should_stop = True
+        listener.join()
+    assert "marker" not in json.dumps(events)
+    assert "marker" not in post.logs()
+
+
+def test_a_worker_that_could_deliver_nothing_does_not_start(post, environment):
+    environment.delenv("MAILWORKER_RELAYS__DEFAULT__HOST")
+    worker = subprocess.run(
+        [sys.executable, "-m", "celery", "-A", "mailworker", "worker"],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert worker.returncode == 2
+    assert "MAILWORKER_RELAYS__DEFAULT__HOST" in worker.stderr
+    assert "Traceback" not in worker.stderr
+
+
+def test_a_pool_shrinks_when_it_is_told_to(post):
+    worker = post.worker("-c", "4")
+    send_email.delay(email()).get(timeout=20)
+    app.control.pool_shrink(3)
+    wait_until(lambda: len(worker.children()) == 1, "three processes end")
+    send_email.delay(email()).get(timeout=20)
+
+
+@pytest.mark.parametrize("pool", ["solo", "threads"])
+def test_pools_without_processes_deliver_and_stop_as_well(post, pool):
+    worker = post.worker("-P", pool, "-c", "4")
+    for result in send_email.many(email(subject=f"Number {n}") for n in range(50)):
+        result.get(timeout=40)
+    assert worker.stop() == 0
+    assert len(post.stored()) == 50
 
 
 def test_an_unsendable_mail_is_refused_before_the_ledger_sees_it(post, environment):

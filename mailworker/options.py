@@ -1,0 +1,66 @@
+"""How a mail is to be treated, in Celery's words, checked when it is said."""
+
+import datetime as dt
+from dataclasses import dataclass
+
+MIN_PRIORITY, MAX_PRIORITY = 0, 9
+DEFAULT_PRIORITY = 5
+_MAX_KEY = 512
+_TEN_YEARS = 10 * 366 * 86400
+
+
+class RefusedError(ValueError):
+    """An email or an option that cannot be accepted; the text names the field, the reason and the cure."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The options of one mail. Raises RefusedError for what makes no sense.
+
+    `countdown` is in seconds; `eta` and `expires` are aware datetimes (or `expires` in seconds from now); `priority` is
+    0 to 9, 0 first, as Celery has it on Redis. The same `idempotency_key` in one lane makes one mail.
+    """
+
+    lane: str = "default"
+    countdown: float | None = None
+    eta: dt.datetime | None = None
+    expires: float | dt.datetime | None = None
+    priority: int = DEFAULT_PRIORITY
+    idempotency_key: str | None = None
+
+    def __post_init__(self) -> None:
+        """Check everything, types too: callers hand these over as they come."""
+        for name, kinds, what in _KINDS:
+            value = getattr(self, name)
+            if value is not None and (isinstance(value, bool) or not isinstance(value, kinds)):
+                raise RefusedError(f"{name}: must be {what}, not {type(value).__name__}")
+        if not MIN_PRIORITY <= self.priority <= MAX_PRIORITY:
+            raise RefusedError("priority: must be an integer from 0 (first) to 9 (last)")
+        if self.idempotency_key is not None and not 0 < len(self.idempotency_key) <= _MAX_KEY:
+            raise RefusedError(f"idempotency_key: must be 1 to {_MAX_KEY} characters long")
+        self._check_times()
+
+    def _check_times(self) -> None:
+        now = dt.datetime.now(dt.UTC)
+        if self.countdown is not None and self.eta is not None:
+            raise RefusedError("countdown and eta: give one of them")
+        if self.countdown is not None and not 0 <= self.countdown <= _TEN_YEARS:
+            raise RefusedError("countdown: must be between 0 seconds and ten years")
+        for name, moment in (("eta", self.eta), ("expires", self.expires)):
+            if isinstance(moment, dt.datetime) and moment.utcoffset() is None:
+                raise RefusedError(f"{name}: needs a time zone, e.g. datetime.now(timezone.utc) + timedelta(hours=1)")
+        if self.eta is not None and (self.eta - now).total_seconds() > _TEN_YEARS:
+            raise RefusedError("eta: must not be more than ten years away")
+        left = (self.expires - now).total_seconds() if isinstance(self.expires, dt.datetime) else self.expires
+        if left is not None and not 0 < left <= _TEN_YEARS:
+            raise RefusedError("expires: must be in the future, and not more than ten years away")
+
+
+_KINDS: tuple[tuple[str, tuple[type, ...], str], ...] = (
+    ("lane", (str,), "the name of a lane"),
+    ("countdown", (int, float), "a number of seconds"),
+    ("eta", (dt.datetime,), "an aware datetime"),
+    ("expires", (int, float, dt.datetime), "a number of seconds or an aware datetime"),
+    ("priority", (int,), "an integer from 0 (first) to 9 (last)"),
+    ("idempotency_key", (str,), "a string"),
+)

@@ -1,0 +1,33 @@
+"""A relay's settings in the transport's terms."""
+
+from typing import Any
+
+from mailworker.settings import RelaySettings, SettingsError
+from smtp_transport.config import Credentials, PoolConfig, SmtpConfig, TlsConfig, TlsMode
+
+
+def smtp_config(name: str, relay: RelaySettings) -> SmtpConfig:
+    """Translate a relay's settings. Raises SettingsError that names the relay."""
+    if relay.host is None:
+        raise SettingsError(f"MAILWORKER_RELAYS__{name.upper()}__HOST (or relays.{name}.host in the file): is not set")
+    password = relay.password.get_secret_value() if relay.password else ""
+    fields: dict[str, Any] = {
+        "host": relay.host,
+        "port": relay.port,
+        "tls": TlsMode(relay.tls) if relay.tls else None,
+        "tls_config": TlsConfig(ca_certs=relay.ca_certs, server_name=relay.server_name),
+        "credentials": Credentials.password(relay.username, password) if relay.username else None,
+        "auth_method": relay.auth_method,
+        "local_hostname": relay.local_hostname,
+        "connect_timeout": relay.connect_timeout_seconds,
+        "io_timeout": relay.io_timeout_seconds,
+        "final_timeout": relay.final_seconds,
+        "allow_plaintext": relay.allow_plaintext,
+        "pool": PoolConfig(
+            max_connections=relay.max_connections, idle_timeout=relay.idle_seconds, max_lifetime=relay.lifetime_seconds
+        ),
+    }
+    try:
+        return SmtpConfig(**{field: value for field, value in fields.items() if value is not None})
+    except ValueError as error:
+        raise SettingsError(f"relays.{name}: {error}") from None

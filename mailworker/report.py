@@ -1,0 +1,75 @@
+"""What may be shown of a mail: everything but its contents, with addresses masked.
+
+Law: whoever shows a mail, on a screen, in a result or a log, shows this.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mailworker.intake import open_envelope
+from mailworker.keys import lane_of
+from mailworker.log import mask_address
+from mailworker.record import MailRecord
+from mailworker.sealing import KeyRing, SealError
+
+
+@dataclass(frozen=True, slots=True)
+class RecipientReport:
+    """One recipient of a mail, masked, and what the relay said last."""
+
+    address: str
+    state: str
+    code: int | None = None
+    enhanced: str | None = None
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MailReport:
+    """All that is known of a mail and may be shown. Times are milliseconds since the epoch, by the ledger's clock."""
+
+    id: str
+    lane: str
+    state: str
+    attempts: int
+    accepted_ms: int
+    due_ms: int | None
+    expires_ms: int | None
+    ended_ms: int | None
+    message_id: str
+    recipients: tuple[RecipientReport, ...]
+    possible_duplicates: int
+    error: str
+    history: tuple[Mapping[str, Any], ...]
+
+
+_RECIPIENT_STATES = {"p": "pending", "d": "delivered", "b": "bounced", "i": "in_doubt"}
+
+
+def report_on(record: MailRecord, keys: KeyRing) -> MailReport:
+    """Describe a mail. Without the key that sealed it, its addresses and its Message-ID are question marks."""
+    try:
+        _, addresses, message_id = open_envelope(record.id, record.envelope, keys)
+    except SealError:
+        addresses, message_id = ("?",) * len(record.recipients), "?"
+    details = json.loads(record.details) if record.details else [None] * len(addresses)
+    return MailReport(
+        id=record.id,
+        lane=lane_of(record.id),
+        state=record.state,
+        attempts=record.attempts,
+        accepted_ms=record.accepted_ms,
+        due_ms=record.due_ms,
+        expires_ms=record.expires_ms,
+        ended_ms=record.ended_ms,
+        message_id=message_id,
+        recipients=tuple(
+            RecipientReport(mask_address(address), _RECIPIENT_STATES[letter], **(detail or {}))
+            for address, letter, detail in zip(addresses, record.recipients, details, strict=True)
+        ),
+        possible_duplicates=record.possible_duplicates,
+        error=record.error,
+        history=tuple(json.loads(note) for note in record.history),
+    )

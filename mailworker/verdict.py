@@ -123,16 +123,16 @@ def _judge_one(recipient: RecipientReceipt, error: SmtpError | None) -> Verdict:
     row = next(row for row in _TABLE if row.fits(recipient.phase, reply, error))
     if reply is not None:
         return Verdict(
-            row.fate, row.scope, reply.code, reply.enhanced, mask_text(reply.text)[:_MOST_TEXT], _asked_wait(reply)
+            row.fate, row.scope, reply.code, reply.enhanced, mask_text(reply.text, _MOST_TEXT), _asked_wait(reply)
         )
     if error is None:
         return Verdict(row.fate, row.scope, text=row.what)
-    return Verdict(row.fate, row.scope, error.code, error.enhanced_code, mask_text(error.message)[:_MOST_TEXT])
+    return Verdict(row.fate, row.scope, error.code, error.enhanced_code, mask_text(error.message, _MOST_TEXT))
 
 
 def _asked_wait(reply: Reply) -> float | None:
     """Seconds that a transient reply asks to wait: "try again in 300 seconds"."""
-    found = _ASKED_TO_WAIT.search(reply.text) if reply.is_transient else None
+    found = _ASKED_TO_WAIT.search(reply.text[:2000]) if reply.is_transient else None
     return int(found["n"]) * _UNIT_SECONDS[found["unit"][0].lower()] if found else None
 
 

@@ -87,30 +87,44 @@ class Drain:
         return self.tools.is_stopping() or (time.monotonic() >= self._until and not self._is_alone)
 
     def _work(self, claims: Sequence[Claim]) -> None:
-        """Deliver one batch: open, send, settle each as its receipt comes in, give back what was not begun."""
+        """Deliver one batch: open, send, settle by windows as the receipts come in, give back what was not begun."""
         mails = [mail for mail in map(self._open, claims) if mail is not None]
         left = {mail.claim.id: mail.claim for mail in mails}
+        told: list[Settlement] = []
+        awaited: set[int] = set()
         trouble: Trouble | None = None
-        deliveries = self.tools.client.deliver(
-            [mail.transaction for mail in mails], lambda dots: self._permit(mails, dots)
-        )
+
+        def permit(dots: Sequence[int]) -> Collection[int]:
+            self._settle(told)
+            ours = self._mark([mails[index].claim for index in dots])
+            allowed = [index for index, is_ours in zip(dots, ours, strict=True) if is_ours]
+            awaited.update(allowed)
+            return allowed
+
+        deliveries = self.tools.client.deliver([mail.transaction for mail in mails], permit)
         try:
             with closing(deliveries):
                 for index, receipt in deliveries:
-                    mail = mails[index]
+                    mail, verdicts = mails[index], judge(receipt)
+                    told.append(_settlement(mail, verdicts, self.policy, self.tools.backoff))
                     del left[mail.claim.id]
-                    verdicts = judge(receipt)
                     trouble = Trouble.of(verdicts, receipt) or trouble
-                    self._settle(_settlement(mail, verdicts, self.policy, self.tools.backoff))
-                    if self._is_over():
-                        break
+                    awaited.discard(index)
+                    if not awaited:
+                        # Nobody's fate is open on the wire: the one moment to write down, and to leave.
+                        self._settle(told)
+                        if self._is_over():
+                            break
         except PoolError as error:
             # Our own links are all in use: that says nothing about the relay.
             logger.info("lane %s waits for a free link: %s", self.policy.lane, error)
         except SmtpError as error:
             trouble = Trouble(error.kind.value, is_credentials_refusal(error), str(error))
         finally:
-            self._give_back(list(left.values()), trouble)
+            try:
+                self._settle(told)
+            finally:
+                self._give_back(list(left.values()), trouble)
 
     def _open(self, claim: Claim) -> "_Mail | None":
         """Make a claim's payload a transaction to the recipients still pending, or settle what cannot be opened."""
@@ -118,35 +132,38 @@ class Drain:
             return _Mail.of(claim, open_mail(claim, self.tools.keys))
         except UnreadableError as error:
             logger.error("mail %s cannot be opened: %s", claim.id, error)
-            self._settle(_unopened(claim, error))
+            self._settle([_unopened(claim, error)])
             return None
 
-    def _permit(self, mails: Sequence["_Mail"], dots: Sequence[int]) -> Collection[int]:
-        """Record that these final dots are about to be written, and say which of the mails are still ours."""
-        claims = [mails[index].claim for index in dots]
+    def _mark(self, claims: Sequence[Claim]) -> Sequence[bool]:
+        """Record that the final dots of these mails are about to be written; False for those that are not ours."""
         try:
-            ours = self.tools.ledger.mark_dot(self.policy.lane, claims, self.policy.claiming.lease_ms)
+            return self.tools.ledger.mark_dot(self.policy.lane, claims, self.policy.claiming.lease_ms)
         except LedgerError as error:
             logger.warning("nothing is sent that the ledger does not know of: %s", error)
-            return ()
-        return [index for index, is_ours in zip(dots, ours, strict=True) if is_ours]
+            return [False] * len(claims)
 
-    def _settle(self, settlement: Settlement) -> None:
-        """Write a verdict, and insist."""
+    def _settle(self, told: list[Settlement]) -> None:
+        """Write verdicts, and insist; then forget them."""
+        if not told:
+            return
         until = time.monotonic() + _INSIST_SECONDS
         wait = 0.05
         while True:
             try:
-                (state,) = self.tools.ledger.settle(self.policy.lane, [settlement])
+                states = self.tools.ledger.settle(self.policy.lane, told)
                 break
             except LedgerError:
                 if time.monotonic() + wait > until:
                     raise
                 time.sleep(wait)
                 wait = min(wait * 2, 2.0)
-        self.tools.renewer.let_go(settlement.claim)
-        self.settled += 1
-        logger.info("mail %s attempt %d: %s", settlement.claim.id, settlement.claim.attempts, state)
+        for settlement, state in zip(told, states, strict=True):
+            claim = settlement.claim
+            self.tools.renewer.let_go(claim)
+            logger.info("mail %s attempt %d: %s", claim.id, claim.attempts, state)
+        self.settled += len(told)
+        told.clear()
 
     def _give_back(self, claims: list[Claim], trouble: "Trouble | None") -> None:
         """Return claims not begun, no attempt burnt, and leave a relay in trouble alone for a while."""

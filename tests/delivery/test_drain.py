@@ -58,6 +58,20 @@ class Wire:
             yield index, outcome
 
 
+class WindowedWire(Wire):
+    """Several mails in flight: permits, dots and replies come by windows of three."""
+
+    def deliver(self, transactions, permit):
+        for first in range(0, len(transactions), 3):
+            window = range(first, min(first + 3, len(transactions)))
+            allowed = permit(list(window))
+            for index in window:
+                if index in allowed:
+                    self.sent.append(transactions[index].envelope.recipients)
+            for index in window:
+                yield index, receipt(transactions[index], Phase.DOT, OK)
+
+
 class Desk:
     """A ledger, an intake and a drain over a scripted wire."""
 
@@ -238,6 +252,19 @@ def test_the_last_attempt_ends_as_dead_not_as_another_wait(desk):
     desk.wire.script = lambda _, mail: receipt(mail, Phase.RCPT, Reply(450))
     desk.drain()
     assert desk.state(mail) == "dead"
+
+
+def test_a_window_is_settled_at_once_and_never_left_before_its_last_reply(desk):
+    desk.wire = WindowedWire()
+    calls = []
+    real = desk.ledger.settle
+    desk.ledger.settle = lambda lane, told: (calls.append(len(told)), real(lane, told))[1]
+    mails = desk.accept(count=8)
+    looks = iter([False])  # the worker is told to stop when the batch has just begun
+    desk.stopping = lambda: next(looks, True)
+    desk.drain()
+    assert calls == [3]
+    assert sorted(desk.state(m) for m in mails) == ["ready"] * 5 + ["sent"] * 3
 
 
 def test_a_claim_that_was_lost_is_not_sent(desk, client):

@@ -17,7 +17,13 @@ from smtp_transport.phase import Phase
 from smtp_transport.pool import ConnectionPool, PoolStatus
 from smtp_transport.receipt import Receipt
 
-_LINK_GONE = frozenset({ErrorKind.CONNECTION_RESET, ErrorKind.SERVER_SHUTDOWN})
+_LINK_GONE = frozenset(
+    {
+        *(ErrorKind.CONNECTION_RESET, ErrorKind.SERVER_SHUTDOWN),
+        # Out of step: a reply too many, from an earlier mail perhaps.
+        *(ErrorKind.UNEXPECTED_RESPONSE, ErrorKind.INVALID_RESPONSE),
+    }
+)
 
 
 class SmtpClient:

@@ -85,15 +85,37 @@ class Conversation:
                 raise self._broken(self._write_failure or error, phase) from error
         return self._heard.popleft()
 
+    def overhear(self, phase: Phase | None) -> bool:
+        """Look at what the server has said unasked, without waiting. True if it gives up on the content: `hear` why.
+
+        Raises what the link has come to, in this phase, if the server left or spoke out of turn.
+        """
+        if self._heard or self._closed:
+            return bool(self._heard)
+        try:
+            data = b"" if self._machine.failed else self._stream.read_now()
+            if data or self._machine.failed:
+                self._heard.extend(exchange.reply for exchange in self._machine.feed(data))
+        except SmtpError as error:
+            raise self._broken(error, phase) from error
+        return bool(self._heard) or not self._machine.quiet
+
     def pour(self, content: Iterable[bytes]) -> Reply | None:
         """Write content. None if all of it was written; the server's reply if it gave up before that.
 
         Raises what `content` raises; the server waits for more then.
         """
+        # What came together with the 354 is here already; for the rest a look before the dot is enough if it is near.
+        if (self._heard or not self._machine.quiet) and self.overhear(Phase.BODY):
+            return self.hear()
+        look = False
         for chunk in content:
             for start in range(0, len(chunk), _CHUNK):
+                if look and self.overhear(Phase.BODY):
+                    return self.hear()
+                look = True
                 try:
-                    self._stream.write(chunk[start : start + _CHUNK], self._deadline())
+                    self._stream.write(chunk[start : start + _CHUNK], self._deadline(), attentive=True)
                 except SmtpError as error:
                     self._write_failure = error
                     return self.hear()

@@ -12,7 +12,7 @@ from smtp_transport.connection.lockstep import announce_in_lockstep
 from smtp_transport.connection.opening import Opened, begin
 from smtp_transport.connection.pipelined import announce_pipelined
 from smtp_transport.connection.transaction import Fates, Outgoing, Permit, prepare, send_content
-from smtp_transport.connection.trouble import at_phase
+from smtp_transport.connection.trouble import at_phase, is_out_of_step
 from smtp_transport.envelope import Transaction
 from smtp_transport.errors import ErrorKind, MessageError, SmtpError, TlsError
 from smtp_transport.phase import Phase
@@ -133,6 +133,7 @@ class Connection:
         if not self.usable:
             return False
         try:
+            self._talk.overhear(None)
             return self._talk.ask(command).is_positive
         except SmtpError:
             return False
@@ -153,6 +154,8 @@ class Connection:
             self._carry(outgoing, fates, lambda: position in permit((position,)))
         except SmtpError as broken:
             error = broken
+            if is_out_of_step(broken) and broken.phase is not Phase.DOT:
+                fates.forget()
         except BaseException:
             # The permit failed, or a signal's handler raised: nobody knows how far the conversation came.
             self.close()
@@ -173,5 +176,13 @@ class Connection:
             raise MessageError(told, ErrorKind.ENCODING_FAILED, phase=Phase.MAIL) from None
 
     def _carry(self, outgoing: Outgoing, fates: Fates, may_commit: Callable[[], bool]) -> None:
+        self._talk.overhear(Phase.MAIL)
         if self._announce(self._talk, outgoing, fates):
             send_content(self._talk, outgoing, fates, may_commit)
+            return
+        try:
+            self._talk.overhear(Phase.DATA)
+        except SmtpError as error:
+            # A link that ends now takes nothing from what was said; a reply too many tells that all was shifted.
+            if is_out_of_step(error):
+                raise

@@ -106,6 +106,10 @@ class Fates:
         if reply.code == 421:
             raise shutdown(reply, phase)
 
+    def forget(self) -> None:
+        """Take back all that was noted: the replies belonged to something else."""
+        self._known = [None] * len(self._recipients)
+
     def receipt(self, error: SmtpError | None, duration: float) -> Receipt:
         """Sum up. Those who are pending fell with the error, in its phase."""
         phase = (error.phase if error else None) or Phase.MAIL
@@ -128,4 +132,8 @@ def send_content(talk: Conversation, outgoing: Outgoing, fates: Fates, may_commi
     if not may_commit():
         # There is no way back from 354 but to leave: every line is content until the dot.
         raise CancelledError("the mail was not permitted to be committed", phase=Phase.BODY)
+    if talk.overhear(Phase.BODY):
+        # What was said before the dot is no reply to it.
+        fates.settle(Phase.BODY, talk.hear())
+        return
     fates.settle(Phase.DOT, talk.ask(EndOfContent()))

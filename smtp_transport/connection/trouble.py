@@ -9,6 +9,7 @@ from smtp_transport.reply import Reply
 
 _ADDRESS: Final = re.compile(r"[^\s<>()\[\],;:\"]+@[^\s<>()\[\],;:\"]+")
 _MAX_TOLD: Final = 200
+_OUT_OF_STEP: Final = frozenset({ErrorKind.UNEXPECTED_RESPONSE, ErrorKind.INVALID_RESPONSE})
 
 
 def at_phase(error: SmtpError, phase: Phase | None) -> SmtpError:
@@ -17,6 +18,11 @@ def at_phase(error: SmtpError, phase: Phase | None) -> SmtpError:
         return error
     told = f"{error.message}, while {phase.telling}"
     return type(error)(told, error.kind, error.code, error.enhanced_code, phase)
+
+
+def is_out_of_step(error: SmtpError) -> bool:
+    """Whether replies before this error may belong to other commands than we thought."""
+    return isinstance(error, ProtocolError) and error.kind in _OUT_OF_STEP
 
 
 def refused(reply: Reply, phase: Phase) -> SmtpError:

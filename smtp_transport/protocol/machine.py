@@ -136,6 +136,11 @@ class Machine:
         return self._failure is not None or self._reader.failed
 
     @property
+    def quiet(self) -> bool:
+        """Whether the server has said nothing but what was taken: no half a reply, no broken rule."""
+        return self._reader.idle and self._failure is None
+
+    @property
     def settled(self) -> bool:
         """Whether a new transaction can follow, after RSET if one is open: all is answered, nothing is half-read."""
         return self.state in _HELLO_SAID and not self._awaited and not self.failed and self._reader.idle

@@ -15,9 +15,17 @@ class Stream(Protocol):
         """
         ...
 
-    def write(self, data: bytes, deadline: float) -> None:
+    def read_now(self) -> bytes:
+        """Give what has come already, without waiting; b"" if nothing has.
+
+        Raises `SmtpConnectionError` (connection_reset) if nothing can come any more, `TlsError`.
+        """
+        ...
+
+    def write(self, data: bytes, deadline: float, *, attentive: bool = False) -> None:
         """Write all of it. If that fails, what the server had said is still there to be read.
 
+        `attentive`: fail as soon as the server, instead of taking more, says something or leaves.
         Raises `SmtpTimeoutError` (write_timeout), `SmtpConnectionError` (connection_reset).
         """
         ...

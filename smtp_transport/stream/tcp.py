@@ -58,6 +58,7 @@ class SocketStream:
                 connected.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
         self._socket = connected
         self._owner = os.getpid()
+        self._early = b""  # what came while a write was waiting
 
     @property
     def tls_version(self) -> str | None:
@@ -66,6 +67,9 @@ class SocketStream:
 
     def read(self, deadline: float) -> bytes:
         """Wait for at least one byte; b"" is the end."""
+        if self._early:
+            early, self._early = self._early, b""
+            return early
         while True:
             # Asked first, so that a peer that always has one more byte cannot hold the caller.
             left = _time_left(deadline, ErrorKind.READ_TIMEOUT)
@@ -78,7 +82,22 @@ class SocketStream:
             except OSError as error:
                 raise _broken(error) from None
 
-    def write(self, data: bytes, deadline: float) -> None:
+    def read_now(self) -> bytes:
+        """Give what has come already. Under TLS that may be nothing to us: a session ticket, half a record."""
+        if self._early:
+            early, self._early = self._early, b""
+            return early
+        try:
+            data = self._socket.recv(_READ_SIZE)
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return b""
+        except OSError as error:
+            raise _broken(error) from None
+        if not data:
+            raise SmtpConnectionError("the connection was closed by the server", ErrorKind.CONNECTION_RESET)
+        return data
+
+    def write(self, data: bytes, deadline: float, *, attentive: bool = False) -> None:
         """Write all of it. If that fails, what the server had said is still there to be read."""
         rest = memoryview(data)
         while rest:
@@ -86,11 +105,20 @@ class SocketStream:
             try:
                 rest = rest[self._socket.send(rest) :]
             except (BlockingIOError, ssl.SSLWantWriteError):
-                self._wait(select.POLLOUT, left)
+                if not attentive:
+                    self._wait(select.POLLOUT, left)
+                elif not self._wait(select.POLLOUT | select.POLLIN, left) & select.POLLOUT:
+                    self._listen()
             except ssl.SSLWantReadError:
                 self._wait(select.POLLIN, left)
             except OSError as error:
                 raise _broken(error) from None
+
+    def _listen(self) -> None:
+        """Keep what the server says instead of reading; raise if it does, or if it has left."""
+        self._early = self.read_now()
+        if self._early:
+            raise SmtpConnectionError("the server spoke and read no further", ErrorKind.CONNECTION_RESET)
 
     def start_tls(self, tls: TlsConfig, server_name: str, deadline: float, *, implicit: bool = False) -> None:
         """Speak TLS from here on; the caller has made sure that nothing read is left over."""
@@ -126,10 +154,11 @@ class SocketStream:
         with suppress(OSError):
             self._socket.close()
 
-    def _wait(self, event: int, seconds: float) -> None:
+    def _wait(self, event: int, seconds: float) -> int:
+        """Give the events that came, 0 for none."""
         poll = select.poll()
         poll.register(self._socket, event)
-        poll.poll(seconds * 1000)
+        return next((happened for _, happened in poll.poll(seconds * 1000)), 0)
 
 
 def _time_left(deadline: float, kind: ErrorKind, phase: Phase | None = None) -> float:

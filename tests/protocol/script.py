@@ -60,7 +60,15 @@ class ScriptedStream:
             raise SmtpConnectionError("the connection was reset", ErrorKind.CONNECTION_RESET)
         raise SmtpTimeoutError("the server did not answer in time", ErrorKind.READ_TIMEOUT)
 
-    def write(self, data: bytes, deadline: float) -> None:
+    def read_now(self) -> bytes:
+        assert not self.closed, "read after close"
+        self._match()
+        step = self._steps[0] if self._steps else Fault.STALL
+        if step is Fault.EOF or step is Fault.RESET:
+            raise SmtpConnectionError("the connection was reset", ErrorKind.CONNECTION_RESET)
+        return self.read(0.0) if isinstance(step, bytes) else b""
+
+    def write(self, data: bytes, deadline: float, *, attentive: bool = False) -> None:
         assert not self.closed, "write after close"
         self._match()
         if self._steps and self._steps[0] is Fault.DEAF:

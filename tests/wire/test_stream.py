@@ -1,4 +1,5 @@
 import errno
+import select
 import socket
 import threading
 import time
@@ -192,6 +193,48 @@ def test_what_a_server_said_before_it_hung_up_is_found_after_the_failed_write(st
         stream.write(b"x" * 50_000_000, soon())
     assert failed.value.kind is ErrorKind.CONNECTION_RESET
     assert stream.read(soon()) == b"552 too big\r\n"
+
+
+def test_a_server_that_speaks_instead_of_reading_ends_an_attentive_write(stream_to):
+    stream = stream_to(ReadSome(1), Raw(b"552 too big\r\n"), Stall())
+    with pytest.raises(SmtpConnectionError):
+        stream.write(b"x" * 50_000_000, soon(), attentive=True)
+    assert stream.read(soon()) == b"552 too big\r\n"
+
+
+def test_a_server_that_speaks_and_reads_on_does_not_disturb_a_write(stream_to):
+    stream = stream_to(ReadSome(1), Raw(b"250 ok\r\n"), ReadSome(4_900_000), Raw(b"all of it"), Stall())
+    stream.write(bytes(5_000_000), soon())
+    received = b""
+    while not received.endswith(b"all of it"):
+        received += stream.read(soon())
+    assert received == b"250 ok\r\nall of it"
+
+
+def test_an_attentive_write_waits_no_longer_than_its_deadline(stream_to):
+    stream = stream_to(Stall())
+    with pytest.raises(SmtpTimeoutError) as failed:
+        stream.write(b"x" * 50_000_000, soon(0.2), attentive=True)
+    assert failed.value.kind is ErrorKind.WRITE_TIMEOUT
+
+
+def test_what_has_come_is_given_at_once_and_nothing_is_waited_for(stream_to):
+    stream = stream_to(ReadSome(1), Raw(b"250 stray\r\n"), ReadSome(1), Close())
+    assert stream.read_now() == b""
+    stream.write(b"x", soon())
+    assert _read_now_until(stream, soon()) == b"250 stray\r\n"
+    assert stream.read_now() == b""
+    stream.write(b"x", soon())
+    with pytest.raises(SmtpConnectionError) as failed:
+        _read_now_until(stream, soon())
+    assert failed.value.kind is ErrorKind.CONNECTION_RESET
+
+
+def _read_now_until(stream, deadline):
+    while not (data := stream.read_now()):
+        select.select([stream._socket], [], [], deadline - time.monotonic())
+        assert time.monotonic() < deadline
+    return data
 
 
 def test_a_stream_may_be_closed_twice_and_is_of_no_use_then(stream_to):

@@ -5,18 +5,57 @@ Law: the watch repairs, it never delivers. Everything it does may be done by sev
 
 import logging
 import sys
+import time
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from celery import bootsteps, signals
 
 from mailworker.celery import app, queue_of
-from mailworker.ledger import LedgerError
+from mailworker.ledger import Ledger, LedgerError
 from mailworker.log import logger
 from mailworker.settings import SettingsError
 
 
+class Lookout:
+    """Moves due mails to ready, frees dead claims and rings missing bells, in the lanes that a worker serves.
+
+    `lanes`: for each lane, whether mails in doubt are held. Times in seconds.
+    """
+
+    def __init__(
+        self, ledger: Ledger, lanes: Mapping[str, bool], ring: Callable[[str], bool], lease_seconds: float
+    ) -> None:
+        self._ledger = ledger
+        self._lanes = lanes
+        self._ring = ring
+        self._lease_seconds = lease_seconds
+        self._blind_until = 0.0
+
+    def look(self) -> None:
+        """Sweep each lane once. A ledger out of reach is looked for again at the next round."""
+        for lane, is_held in self._lanes.items():
+            try:
+                self._sweep(lane, is_held=is_held)
+            except LedgerError as error:
+                # Nobody could renew either. Whoever lives gets a lease's time to do so before it is taken for dead.
+                self._blind_until = time.monotonic() + self._lease_seconds
+                logger.warning("the watch cannot reach the ledger: %s", error)
+                return
+
+    def _sweep(self, lane: str, *, is_held: bool) -> None:
+        is_waiting = True
+        while is_waiting:
+            sweep = self._ledger.sweep(lane, hold=is_held, recover=time.monotonic() >= self._blind_until)
+            is_waiting = sweep.more
+            if sweep.bell_due:
+                self._ring(lane)
+            if sweep.recovered:
+                logger.warning("lane %s: %d mails of a dead or stalled worker are ready again", lane, sweep.recovered)
+
+
 class Watch(bootsteps.StartStopStep):
-    """Moves due mails to ready, frees dead claims and rings missing bells, in every worker's parent process."""
+    """The lookout's timer, in every worker's parent process."""
 
     requires = ("celery.worker.components:Timer",)
 
@@ -26,36 +65,22 @@ class Watch(bootsteps.StartStopStep):
 
     def start(self, worker: Any) -> None:
         """Look at once, then again and again."""
-        seconds = app.runtime.settings.worker.watch_seconds
-        worker.timer.call_after(0, look)
-        self._entry = worker.timer.call_repeatedly(seconds, look)
+        settings = app.runtime.settings
+        # A bell taken for a lane that this worker does not serve would be missed by those who do.
+        lanes = {
+            name: lane.in_doubt == "hold"
+            for name, lane in settings.lanes.items()
+            if queue_of(name) in app.amqp.queues.consume_from
+        }
+        lookout = Lookout(app.runtime.watched_ledger, lanes, app.ring, settings.worker.lease_seconds)
+        worker.timer.call_after(0, lookout.look)
+        self._entry = worker.timer.call_repeatedly(settings.worker.watch_seconds, lookout.look)
 
     def stop(self, worker: Any) -> None:
         """Look no more."""
         del worker
         if self._entry is not None:
             self._entry.cancel()
-
-
-def look() -> None:
-    """Sweep each lane that this worker serves. A ledger out of reach is looked for again at the next round."""
-    runtime = app.runtime
-    served = app.amqp.queues.consume_from
-    for lane, settings in runtime.settings.lanes.items():
-        if queue_of(lane) not in served:
-            continue  # a bell taken here would be missed by those who serve it
-        try:
-            is_waiting = True
-            while is_waiting:
-                sweep = runtime.watched_ledger.sweep(lane, hold=settings.in_doubt == "hold")
-                is_waiting = sweep.more
-                if sweep.bell_due:
-                    app.ring(lane)
-            if sweep.recovered:
-                logger.warning("lane %s: %d mails of a dead or stalled worker are ready again", lane, sweep.recovered)
-        except LedgerError as error:
-            logger.warning("the watch cannot reach the ledger: %s", error)
-            return
 
 
 @signals.worker_init.connect

@@ -137,18 +137,18 @@ class Ledger:
         until = (pause.base_ms, pause.cap_ms, _octets(pause.reason[:_MOST_ERROR])) if pause else ("", "", "")
         self._server.run("release", records, [*until, *_fences(claims)])
 
-    def sweep(self, lane: str, limit: int = 500, *, hold: bool = False) -> Sweep:
+    def sweep(self, lane: str, limit: int = 500, *, hold: bool = False, recover: bool = True) -> Sweep:
         """Put due mails in line and the mails of dead workers first in line; ring if nobody was told of work.
 
         `hold`: a mail whose worker died at the final dot is parked in doubt, not sent again. Takes up to `limit` mails
-        of each kind.
+        of each kind. `recover=False` takes nobody for dead.
         """
         keys, keep = self._keys(lane).every, self._policy.failed_ms
         due, expired, more_due = self._server.run("wake", keys, [limit, keep])
         recovered, too_old, in_doubt, more_lost, bell = self._server.run(
-            "recover", keys, [limit, int(hold), self._policy.bell_ttl_ms, keep]
+            "recover", keys, [limit if recover else 0, int(hold), self._policy.bell_ttl_ms, keep]
         )
-        return Sweep(due, recovered, expired + too_old, in_doubt, bool(more_due or more_lost), bell == 1)
+        return Sweep(due, recovered, expired + too_old, in_doubt, bool(more_due or (recover and more_lost)), bell == 1)
 
     def ring(self, lane: str) -> bool:
         """Try to take the bell. True: the caller must publish one. False: one is outstanding already."""

@@ -14,8 +14,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from smtp_transport.client import BatchSendResult, RejectedRecipient, SendResult, SmtpClient
     from smtp_transport.config import (
-        AuthMethod,
-        Credentials,
         PoolConfig,
         SmtpConfig,
         SmtpConfigBuilder,
@@ -24,6 +22,14 @@ if TYPE_CHECKING:
         TlsVersion,
     )
     from smtp_transport.connection import Connection, ConnectionInfo, Permit
+    from smtp_transport.credentials import (
+        AuthMethod,
+        CallableProvider,
+        CredentialKind,
+        CredentialProvider,
+        Credentials,
+        OAuth2Token,
+    )
     from smtp_transport.envelope import Content, Envelope, Transaction
     from smtp_transport.errors import (
         AuthenticationError,
@@ -51,11 +57,14 @@ if TYPE_CHECKING:
         make_message_id,
         render,
     )
+    from smtp_transport.oauth import ClientCredentialsProvider, OAuth2Client, RefreshTokenProvider
     from smtp_transport.phase import Phase
     from smtp_transport.pool import ConnectionPool, PooledConnection, PoolStatus
     from smtp_transport.protocol.capabilities import Capabilities
     from smtp_transport.receipt import Receipt, RecipientReceipt
     from smtp_transport.reply import Reply
+    from smtp_transport.sasl import ChannelBinding, SaslContext, SaslExchange, SaslMechanism
+    from smtp_transport.session import SessionState, SmtpSession
 
 __all__ = [
     "Address",
@@ -63,13 +72,18 @@ __all__ = [
     "AuthMethod",
     "AuthenticationError",
     "BatchSendResult",
+    "CallableProvider",
     "CancelledError",
     "Capabilities",
+    "ChannelBinding",
     "CircuitOpenError",
+    "ClientCredentialsProvider",
     "Connection",
     "ConnectionInfo",
     "ConnectionPool",
     "Content",
+    "CredentialKind",
+    "CredentialProvider",
     "Credentials",
     "Email",
     "EmailBuilder",
@@ -77,6 +91,8 @@ __all__ = [
     "ErrorKind",
     "InlineImage",
     "MessageError",
+    "OAuth2Client",
+    "OAuth2Token",
     "Permit",
     "Phase",
     "PoolConfig",
@@ -88,15 +104,21 @@ __all__ = [
     "RateLimitError",
     "Receipt",
     "RecipientReceipt",
+    "RefreshTokenProvider",
     "RejectedRecipient",
     "Reply",
+    "SaslContext",
+    "SaslExchange",
+    "SaslMechanism",
     "SendResult",
+    "SessionState",
     "Severity",
     "SmtpClient",
     "SmtpConfig",
     "SmtpConfigBuilder",
     "SmtpConnectionError",
     "SmtpError",
+    "SmtpSession",
     "SmtpTimeoutError",
     "TlsConfig",
     "TlsError",
@@ -110,19 +132,23 @@ __all__ = [
 
 _NAMES_OF_MODULE = {
     "client": "BatchSendResult RejectedRecipient SendResult SmtpClient",
-    "config": "AuthMethod Credentials PoolConfig SmtpConfig SmtpConfigBuilder TlsConfig TlsMode TlsVersion",
+    "config": "PoolConfig SmtpConfig SmtpConfigBuilder TlsConfig TlsMode TlsVersion",
     "connection": "Connection ConnectionInfo Permit",
+    "credentials": "AuthMethod CallableProvider CredentialKind CredentialProvider Credentials OAuth2Token",
     "envelope": "Content Envelope Transaction",
     "errors": (
         "AuthenticationError CancelledError CircuitOpenError ErrorKind MessageError PoolError ProtocolError "
         "RateLimitError Severity SmtpConnectionError SmtpError SmtpTimeoutError TlsError"
     ),
     "message": "Address Attachment Email EmailBuilder InlineImage Priority envelope_of make_message_id render",
+    "oauth": "ClientCredentialsProvider OAuth2Client RefreshTokenProvider",
     "phase": "Phase",
     "pool": "ConnectionPool PooledConnection PoolStatus",
     "protocol.capabilities": "Capabilities",
     "receipt": "Receipt RecipientReceipt",
     "reply": "Reply",
+    "sasl": "ChannelBinding SaslContext SaslExchange SaslMechanism",
+    "session": "SessionState SmtpSession",
 }
 _HOME = {name: module for module, names in _NAMES_OF_MODULE.items() for name in names.split()}
 

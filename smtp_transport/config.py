@@ -23,6 +23,22 @@ from pydantic import (
     model_validator,
 )
 
+from smtp_transport.credentials import AuthMethod, CredentialKind, Credentials, CredentialSource
+from smtp_transport.sasl import Mechanisms, SaslMechanism
+
+__all__ = [
+    "IMPLICIT_TLS_PORT",
+    "AuthMethod",
+    "CredentialKind",
+    "Credentials",
+    "PoolConfig",
+    "SmtpConfig",
+    "SmtpConfigBuilder",
+    "TlsConfig",
+    "TlsMode",
+    "TlsVersion",
+]
+
 IMPLICIT_TLS_PORT = 465
 
 _DAY = 86_400.0
@@ -30,7 +46,6 @@ _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _LAX_LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"  # names in container networks hold underscores
 _HOST = re.compile(rf"(?=.{{1,254}}\Z){_LAX_LABEL}(?:\.{_LAX_LABEL})*\.?")
 _DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
-_NUL_OR_LINE_END = re.compile(r"[\x00\r\n]")
 
 Seconds = Annotated[float, Field(gt=0, le=_DAY, allow_inf_nan=False)]
 
@@ -65,19 +80,6 @@ class TlsVersion(enum.Enum):
     def is_obsolete(self) -> bool:
         """1.0 and 1.1: deprecated by RFC 8996."""
         return self in {TlsVersion.TLS10, TlsVersion.TLS11}
-
-
-class AuthMethod(enum.Enum):
-    """A SASL mechanism that this client speaks, by its registered name."""
-
-    PLAIN = "PLAIN"
-    LOGIN = "LOGIN"
-
-
-class CredentialKind(enum.Enum):
-    """What sort of secret it is; it decides which family of mechanisms may carry it."""
-
-    PASSWORD = "password"  # noqa: S105 - the name of a kind, not a password
 
 
 def _one_or_many(value: Any) -> Any:
@@ -143,28 +145,6 @@ class TlsConfig(_Frozen):
     def checks_hostname(self) -> bool:
         """Whether the certificate must be for the host that was asked for."""
         return self.verify_hostname and self.checks_chain
-
-
-class Credentials(_Frozen):
-    """Who this client is, and the secret that proves it. Built by `Credentials.password`."""
-
-    kind: CredentialKind = CredentialKind.PASSWORD
-    username: str = Field(min_length=1, max_length=512, repr=False)
-    secret: SecretStr = Field(min_length=1, max_length=4096, validation_alias=AliasChoices("secret", "password"))
-
-    @classmethod
-    def password(cls, username: str, password: SecretStr | str) -> Self:
-        """Take a user's name and password; `pydantic.ValidationError` if one is empty or holds NUL, CR or LF."""
-        secret = password if isinstance(password, SecretStr) else SecretStr(password)
-        return cls(username=username, secret=secret)
-
-    @field_validator("username", "secret")
-    @classmethod
-    def _is_one_line(cls, value: str | SecretStr) -> str | SecretStr:
-        text = value.get_secret_value() if isinstance(value, SecretStr) else value
-        if _NUL_OR_LINE_END.search(text):
-            raise ValueError("NUL, CR and LF cannot be sent (RFC 4616); was it read from a file with its line end?")
-        return value
 
 
 class PoolConfig(_Frozen):
@@ -238,6 +218,7 @@ class SmtpConfig(_Frozen):
     the TLS handshake of an implicit link; `io_timeout` (also taken as `command_timeout`) each wait for a reply and each
     write; `final_timeout`, if given, the wait for the reply to the final dot instead: giving up there leaves the mail
     in doubt, so RFC 5321 section 4.5.3.2.6 asks for ten minutes. `local_hostname` (also `client_id`) is what EHLO says.
+    `auth_method` insists on one mechanism; `mechanisms` are SASL mechanisms of your own, tried first where offered.
     `max_message_size`, in octets, bounds mails besides what the server declares. `pipelining=False` holds the client
     to one command a round trip.
     """
@@ -246,8 +227,9 @@ class SmtpConfig(_Frozen):
     port: int = Field(default=587, ge=1, le=65_535)
     tls: TlsMode = TlsMode.STARTTLS
     tls_config: TlsConfig = TlsConfig()
-    credentials: Credentials | None = None
+    credentials: CredentialSource | None = None
     auth_method: AuthMethod | None = None
+    mechanisms: Mechanisms = ()
     connect_timeout: Seconds = 30.0
     io_timeout: Seconds = Field(default=60.0, validation_alias=AliasChoices("io_timeout", "command_timeout"))
     final_timeout: Seconds | None = None
@@ -339,15 +321,19 @@ class SmtpConfigBuilder:
         """Choose the port: 587 by default; 465 makes TLS implicit unless a mode is told."""
         return self._with("port", port)
 
-    def credentials(self, username: str | Credentials, password: SecretStr | str | None = None) -> Self:
-        """Authenticate with a user's name and password, or with ready credentials."""
-        if isinstance(username, Credentials):
-            return self._with("credentials", username)
-        return self._with("credentials", {"username": username, "secret": password})
+    def credentials(self, username: str | CredentialSource, password: SecretStr | str | None = None) -> Self:
+        """Authenticate with a user's name and password, or with ready credentials, or with a provider of them."""
+        if isinstance(username, str):
+            return self._with("credentials", {"username": username, "secret": password})
+        return self._with("credentials", username)
 
     def auth_method(self, method: AuthMethod) -> Self:
         """Insist on one mechanism."""
         return self._with("auth_method", method)
+
+    def mechanisms(self, *mechanisms: SaslMechanism) -> Self:
+        """Add SASL mechanisms of your own."""
+        return self._with("mechanisms", mechanisms)
 
     def tls(self, tls: TlsConfig | TlsMode) -> Self:
         """Set the TLS mode, or what is checked about a certificate."""

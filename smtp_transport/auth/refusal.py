@@ -1,6 +1,6 @@
 """What the server's answers to AUTH mean (RFC 4954 sections 4 and 6).
 
-Law: a reply's text never enters an error here, for a server may echo what it was sent.
+Law: a reply's text never enters an error here as it is, for a server may echo what it was sent.
 """
 
 import base64
@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
+from smtp_transport.auth.bearer import reasons
+from smtp_transport.credentials import CredentialKind, Credentials
 from smtp_transport.errors import AuthenticationError, ErrorKind, ProtocolError
 from smtp_transport.phase import Phase
 from smtp_transport.reply import Reply
@@ -27,13 +29,21 @@ _MEANING: Final[Mapping[int, tuple[ErrorKind, str]]] = MappingProxyType(
 _OTHER: Final = (ErrorKind.AUTHENTICATION, "the server refused to authenticate")
 
 
-def refusal(reply: Reply) -> AuthenticationError | ProtocolError:
-    """Turn a 4xx or 5xx reply to AUTH, or to a response, into an error."""
+def refusal(
+    reply: Reply, credentials: Credentials | None = None, challenge: bytes = b""
+) -> AuthenticationError | ProtocolError:
+    """Turn a 4xx or 5xx reply to AUTH, or to a response, into an error.
+
+    With a token, what its provider said against it in the last challenge or in the reply is told in the error: status,
+    schemes and scope, and nothing else.
+    """
     if reply.code == 421:
         return ProtocolError(
             "the server closes the connection", ErrorKind.SERVER_SHUTDOWN, reply.code, reply.enhanced, Phase.AUTH
         )
     kind, what = _MEANING.get(reply.code, _OTHER)
+    if credentials is not None and credentials.kind is CredentialKind.TOKEN:
+        what += reasons((challenge, *(word.encode() for word in reply.text.split())), credentials.secret)
     return AuthenticationError(what, kind, reply.code, reply.enhanced, Phase.AUTH)
 
 

@@ -16,7 +16,8 @@ from smtp_transport.phase import Phase
 from smtp_transport.protocol.commands import Command
 from smtp_transport.protocol.machine import Machine, phase_of
 from smtp_transport.reply import Reply
-from smtp_transport.stream import Stream
+from smtp_transport.sasl import ChannelBinding
+from smtp_transport.stream import BindableStream, Stream
 
 _CHUNK: Final = 262_144
 """Octets written under one deadline: a slow link that moves is not cut off, a stalled one is."""
@@ -51,6 +52,11 @@ class Conversation:
         """The version of TLS in use; None in clear text."""
         return self._stream.tls_version
 
+    @property
+    def channel_binding(self) -> ChannelBinding | None:
+        """What SASL can bind to; None in clear text, and over streams that cannot tell."""
+        return self._stream.channel_binding() if isinstance(self._stream, BindableStream) else None
+
     def ask(self, command: Command) -> Reply:
         """Say one command and wait for its reply."""
         self.say(command)
@@ -69,7 +75,9 @@ class Conversation:
         try:
             self._stream.write(line, self._deadline())
         except SmtpError as error:
-            self._write_failure = error
+            # Its frames hold what was written, and that may be a password.
+            self._write_failure = error.with_traceback(None)
+            self._write_failure.__context__ = None
 
     def hear(self) -> Reply:
         """Wait for the next reply."""

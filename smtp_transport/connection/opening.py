@@ -5,15 +5,14 @@ Law: it fails closed. What the configuration asks for happens, or an error is ra
 
 from dataclasses import dataclass
 
-from smtp_transport.auth import choose, decode_challenge, refusal
-from smtp_transport.auth.mechanism import Mechanism
-from smtp_transport.config import Credentials, SmtpConfig, TlsMode
+from smtp_transport.config import SmtpConfig, TlsMode
+from smtp_transport.connection.authentication import authenticate
 from smtp_transport.connection.conversation import Conversation
-from smtp_transport.connection.trouble import at_phase, refused, shutdown
-from smtp_transport.errors import AuthenticationError, ErrorKind, SmtpError, SmtpTimeoutError, TlsError
+from smtp_transport.connection.trouble import refused, shutdown
+from smtp_transport.errors import ErrorKind, SmtpTimeoutError, TlsError
 from smtp_transport.phase import Phase
 from smtp_transport.protocol.capabilities import Capabilities
-from smtp_transport.protocol.commands import Auth, AuthCancel, AuthResponse, Ehlo, Helo, StartTls
+from smtp_transport.protocol.commands import Ehlo, Helo, StartTls
 from smtp_transport.reply import Reply
 
 
@@ -37,8 +36,7 @@ def begin(talk: Conversation, config: SmtpConfig) -> Opened:
         capabilities = introduce(talk, config.local_hostname)
     if config.credentials is None:
         return Opened(banner, capabilities)
-    authenticate(talk, config, config.credentials, capabilities)
-    return Opened(banner, capabilities, config.credentials.username)
+    return Opened(banner, capabilities, authenticate(talk, config, config.credentials, capabilities))
 
 
 def greet(talk: Conversation) -> str:
@@ -88,43 +86,3 @@ def _no_tls(reply: Reply | None) -> TlsError:
     # 454 is "not now" (RFC 3207 section 4), which is no statement about support.
     kind = ErrorKind.TLS if reply.is_transient else ErrorKind.STARTTLS_NOT_SUPPORTED
     return TlsError(refused(reply, Phase.STARTTLS).message, kind, reply.code, reply.enhanced, Phase.STARTTLS)
-
-
-def authenticate(talk: Conversation, config: SmtpConfig, credentials: Credentials, capabilities: Capabilities) -> None:
-    """Prove who we are, by the best mechanism that credentials, server and link allow."""
-    try:
-        mechanism = choose(
-            credentials,
-            capabilities.auth_mechanisms,
-            may_reveal_secret=talk.tls_version is not None or config.may_authenticate_plaintext,
-            insist=config.auth_method,
-        )
-        reply = _exchange(talk, mechanism, credentials)
-    except SmtpError as error:
-        raise at_phase(error, Phase.AUTH) from error
-    if not reply.is_positive:
-        raise refusal(reply)
-
-
-def _exchange(talk: Conversation, mechanism: Mechanism, credentials: Credentials) -> Reply:
-    exchange = mechanism.begin(credentials)
-    unsaid = next(exchange)
-    opening = Auth(mechanism.name, unsaid)
-    if opening.is_short_enough:
-        unsaid = None
-    else:
-        opening = Auth(mechanism.name)
-    reply = talk.ask(opening)
-    while reply.is_intermediate:
-        try:
-            challenge = decode_challenge(reply)
-            response = exchange.send(challenge) if unsaid is None else unsaid
-        except StopIteration:
-            talk.ask(AuthCancel())
-            raise AuthenticationError("the server went on asking when all had been said") from None
-        except SmtpError:
-            talk.ask(AuthCancel())
-            raise
-        unsaid = None
-        reply = talk.ask(AuthResponse(response or b""))
-    return reply

@@ -4,7 +4,7 @@ Law: every wait has a deadline in seconds of `time.monotonic`, and what the oper
 leaves here as an `SmtpError`.
 """
 
-from smtp_transport.stream.base import Stream
+from smtp_transport.stream.base import BindableStream, Stream
 from smtp_transport.stream.tcp import SocketStream, open_stream
 
-__all__ = ["SocketStream", "Stream", "open_stream"]
+__all__ = ["BindableStream", "SocketStream", "Stream", "open_stream"]

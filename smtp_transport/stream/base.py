@@ -1,8 +1,9 @@
 """What a conversation needs of its road, so that a socket, a proxy or a list of bytes can be one."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from smtp_transport.config import TlsConfig
+from smtp_transport.sasl import ChannelBinding
 
 
 class Stream(Protocol):
@@ -44,4 +45,13 @@ class Stream(Protocol):
 
     def close(self) -> None:
         """Give everything back; never raises, and may be repeated."""
+        ...
+
+
+@runtime_checkable
+class BindableStream(Protocol):
+    """A stream that knows its TLS connection well enough for SASL to bind to it. Streams need not be."""
+
+    def channel_binding(self) -> ChannelBinding | None:
+        """Tell what only the two ends of this TLS connection know; None in clear text, or if nothing can be told."""
         ...

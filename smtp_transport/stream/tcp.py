@@ -11,9 +11,11 @@ import ssl
 import time
 from contextlib import suppress
 
+from smtp_transport.channel_binding import channel_binding
 from smtp_transport.config import SmtpConfig, TlsConfig, TlsMode
 from smtp_transport.errors import ErrorKind, SmtpConnectionError, SmtpError, SmtpTimeoutError
 from smtp_transport.phase import Phase
+from smtp_transport.sasl import ChannelBinding
 from smtp_transport.stream.base import Stream
 from smtp_transport.stream.dial import dial
 from smtp_transport.tls import context_for, explain, explain_alert
@@ -64,6 +66,10 @@ class SocketStream:
     def tls_version(self) -> str | None:
         """The version in use, such as "TLSv1.3"; None in clear text."""
         return self._socket.version() if isinstance(self._socket, ssl.SSLSocket) else None
+
+    def channel_binding(self) -> ChannelBinding | None:
+        """Tell what SASL can bind to; None in clear text."""
+        return channel_binding(self._socket) if isinstance(self._socket, ssl.SSLSocket) else None
 
     def read(self, deadline: float) -> bytes:
         """Wait for at least one byte; b"" is the end."""

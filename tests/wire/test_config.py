@@ -1,11 +1,25 @@
 import pickle
+import re
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr, ValidationError
 
-from smtp_transport import AuthMethod, Credentials, PoolConfig, SmtpConfig, TlsConfig, TlsMode, TlsVersion
+from smtp_transport import (
+    AuthMethod,
+    CallableProvider,
+    Credentials,
+    OAuth2Client,
+    OAuth2Token,
+    PoolConfig,
+    RefreshTokenProvider,
+    SmtpConfig,
+    TlsConfig,
+    TlsMode,
+    TlsVersion,
+)
 
 
 def test_what_is_not_told_is_safe():
@@ -150,10 +164,75 @@ def test_the_builder_takes_modes_ready_credentials_and_leave_for_clear_text():
 
 
 def test_a_configuration_is_frozen_and_crosses_processes():
-    config = SmtpConfig(host="h", credentials=Credentials.password("u", "p"))
+    config = SmtpConfig(host="h")
     with pytest.raises(ValidationError):
         config.port = 25
     assert pickle.loads(pickle.dumps(config)) == config  # noqa: S301 - our own pickle
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        Credentials.password("user-name", "pass-word"),
+        Credentials.token("to-ken"),
+        OAuth2Token(access_token="to-ken"),
+        OAuth2Client.google("id", "pass-word"),
+        RefreshTokenProvider(OAuth2Client.google("id"), "to-ken"),
+        CallableProvider(lambda: "to-ken"),
+    ],
+    ids=lambda secret: type(secret).__name__,
+)
+def test_no_secret_gets_into_a_pickle_or_a_repr(secret):
+    """NF-SEC-01."""
+    for holder in (
+        secret,
+        SmtpConfig(host="h", credentials=secret) if not isinstance(secret, OAuth2Token | OAuth2Client) else [secret],
+    ):
+        for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+            with pytest.raises(TypeError, match="build it where it is used"):
+                pickle.dumps(holder, protocol)
+        assert "pass-word" not in f"{holder} {holder!r}"
+        assert "to-ken" not in f"{holder} {holder!r}"
+
+
+@pytest.mark.parametrize(
+    ("made", "told"),
+    [
+        (lambda: Credentials(kind="token", secret="two words"), "visible ASCII"),
+        (lambda: Credentials.token("t", "a\x01b"), "control characters"),
+        (lambda: Credentials(kind="external", secret="x"), "EXTERNAL"),
+        (lambda: Credentials(secret="x"), "needs both"),
+        (lambda: Credentials(username="x"), "needs both"),
+        (lambda: SmtpConfig(host="h", credentials=3), "credentials"),
+        (lambda: SmtpConfig(host="h", mechanisms=(object(),)), "start(credentials, context)"),
+        (lambda: OAuth2Client(token_endpoint="http://example.com/", client_id="x"), "https://"),
+        (lambda: OAuth2Client(token_endpoint="https://u@example.com/", client_id="x"), "user name"),
+        (lambda: OAuth2Client.microsoft("id", tenant="a/b"), "tenant"),
+        (lambda: RefreshTokenProvider(OAuth2Client.google("id"), OAuth2Token(access_token="x")), "nothing can be"),
+    ],
+)
+def test_credentials_that_could_not_be_used_are_refused_at_once(made, told):
+    with pytest.raises(ValueError, match=re.escape(told)):
+        made()
+
+
+def test_a_provider_is_taken_wherever_credentials_are():
+    provider = RefreshTokenProvider(OAuth2Client.microsoft("id", tenant="example.com"), "1//x", "me@example.com")
+    config = SmtpConfig.builder().host("h").credentials(provider).build()
+    assert config.credentials is provider
+    assert "RefreshTokenProvider" in config.model_dump_json()
+    assert isinstance(SmtpConfig(host="h", credentials=lambda: "token").credentials, CallableProvider)
+    assert SmtpConfig(host="h", credentials={"kind": "token", "access_token": "x"}).credentials.kind.value == "token"
+
+
+def test_a_token_ends_five_minutes_early():
+    now = datetime(2026, 11, 1, tzinfo=UTC)
+    token = OAuth2Token(access_token="x", expires_at=now)
+    assert token.needs_refresh(now - timedelta(minutes=5))
+    assert not token.needs_refresh(now - timedelta(minutes=5, seconds=1))
+    assert token.has_ended(now)
+    assert not token.has_ended(now - timedelta(seconds=1))
+    assert not OAuth2Token(access_token="x").needs_refresh(now)
 
 
 def test_a_machine_whose_name_ehlo_cannot_say_is_localhost(monkeypatch):

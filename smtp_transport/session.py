@@ -82,9 +82,7 @@ class SmtpSession:
     @property
     def state(self) -> SessionState:
         """How far this session has come."""
-        if self._connection is not None and not self._connection.usable:
-            return SessionState.CLOSED
-        return self._state
+        return self._state if self._talk.usable else SessionState.CLOSED
 
     @property
     def capabilities(self) -> Capabilities:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-IGNORED = {"__pycache__", "build", "dist", "node_modules"}
+IGNORED = {".git", "__pycache__", "build", "dist", "node_modules"}
 
 # Spelled with a class of one letter, so that this file does not find itself.
 REGISTRIES = re.compile(r"(?:[p]ypi\.org|[p]ythonhosted\.org|[r]egistry\.npmjs\.org|[p]roxy\.golang\.org|[c]rates\.io)")

@@ -16,7 +16,21 @@ from mailworker import (
     RefusedError,
     send_email,
 )
-from smtp_transport import BatchSendResult, Credentials, SendResult, SmtpClient, SmtpConfig, SmtpError
+from smtp_transport import (
+    BatchSendResult,
+    Credentials,
+    OAuth2Client,
+    Receipt,
+    RefreshTokenProvider,
+    SaslContext,
+    SaslExchange,
+    SendResult,
+    SmtpClient,
+    SmtpConfig,
+    SmtpError,
+    SmtpSession,
+)
+from smtp_transport.stream import Stream
 
 email = Email(
     from_=Address(email="shop@example.com", name="Shop"),
@@ -63,3 +77,28 @@ with SmtpClient(config) as client:
         client.test_connection()
     except SmtpError as refused:
         assert_type(refused.is_retryable, bool)
+
+
+class Hello:
+    """A SASL mechanism of one's own."""
+
+    name = "X-HELLO"
+
+    def start(self, _credentials: Credentials, _context: SaslContext, /) -> SaslExchange:
+        """Say hello when asked."""
+        yield None
+        yield b"hello"
+
+
+google = OAuth2Client.google("client-id", "client-secret")
+provider = RefreshTokenProvider(google, "refresh-token", username="me@gmail.com")
+SmtpConfig(host="smtp.gmail.com", credentials=provider)
+SmtpConfig(host="smtp.example.com", credentials=lambda: "token", mechanisms=(Hello(),))
+SmtpConfig.builder().host("smtp.example.com").credentials(provider).mechanisms(Hello()).build()
+
+
+def lead(stream: Stream) -> Receipt:
+    """Lead one connection step by step."""
+    with SmtpSession.connect_starttls(stream, config) as session:
+        session.login("user", "secret")
+        return session.send_mail("me@example.com", ["you@example.org"], b"Subject: hi\r\n\r\nhello\r\n")

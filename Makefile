@@ -52,4 +52,4 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 clean:
-	rm -rf .venv .mailworker dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage
+	rm -rf .venv .mailworker dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .servers .import_linter_cache .coverage

@@ -22,6 +22,7 @@ class Sink:
 
     tls: ssl.SSLContext | None = None
     implicit: bool = False
+    max_size: int | None = None
     user: tuple[bytes, bytes] | None = None
     without_mechanisms: tuple[str, ...] = ()
     capabilities: tuple[str, ...] = ()
@@ -66,6 +67,7 @@ class Sink:
         connection = SMTP(
             self,
             hostname="sink.test",
+            data_size_limit=self.max_size or 50_000_000,
             enable_SMTPUTF8=True,
             auth_require_tls=False,
             auth_exclude_mechanism=self.without_mechanisms,

@@ -96,7 +96,7 @@ def test_one_who_gives_up_waiting_holds_up_nobody(pool_of, server):
 
 
 def test_many_threads_share_few_connections(pool_of, server):
-    """F-CONN-04, NF-PERF-03."""
+    """F-CONN-04."""
     pool = pool_of(server, max_connections=3)
     busiest = []
 

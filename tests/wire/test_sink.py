@@ -43,7 +43,7 @@ def test_text_and_html_arrive_as_alternatives(client_for, email, sink):
 
 
 def test_attachments_arrive_byte_for_byte(client_for, email, sink):
-    """F-SEND-04, NF-PERF-04."""
+    """F-SEND-04."""
     data = PNG * 20_000
     attached = Attachment(filename="größe.bin", content_type="application/octet-stream", data=data)
     message = sent(client_for, sink, email(attachments=(attached,)))

@@ -1,4 +1,4 @@
-"""An Exim of our own, which only queues, so that what it took is in its spool. It needs neither rights nor installation."""
+"""An Exim of our own, which only queues, so that its spool tells what it took. It needs neither rights nor a setup."""
 
 import os
 import tempfile

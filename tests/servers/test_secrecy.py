@@ -17,9 +17,9 @@ def test_a_batch_goes_under_tls_and_a_name(client_of, email, server, way):
     assert [mail.message_id for mail in arrived] == [each.message_id for each in emails]
 
 
-@pytest.mark.parametrize("method", ["PLAIN", "LOGIN"])
+@pytest.mark.parametrize("method", ["PLAIN", "LOGIN", "CRAM-MD5", "SCRAM-SHA-1", "SCRAM-SHA-256"])
 def test_cyrus_sasl_takes_the_password(client_of, real_postfix, method):
-    """F-AUTH-01, F-AUTH-02."""
+    """F-AUTH-01, F-AUTH-02, F-AUTH-03."""
     assert client_of(real_postfix, "secure", auth_method=method).test_connection().authenticated_as == USER
 
 

@@ -30,12 +30,12 @@ _OTHER: Final = (ErrorKind.AUTHENTICATION, "the server refused to authenticate")
 
 
 def refusal(
-    reply: Reply, credentials: Credentials | None = None, challenge: bytes = b""
+    reply: Reply, credentials: Credentials | None = None, challenge: bytes = b"", bound: str = ""
 ) -> AuthenticationError | ProtocolError:
     """Turn a 4xx or 5xx reply to AUTH, or to a response, into an error.
 
     With a token, what its provider said against it in the last challenge or in the reply is told in the error: status,
-    schemes and scope, and nothing else.
+    schemes and scope, and nothing else. `bound`: the type of channel binding that went with the credentials.
     """
     if reply.code == 421:
         return ProtocolError(
@@ -44,6 +44,9 @@ def refusal(
     kind, what = _MEANING.get(reply.code, _OTHER)
     if credentials is not None and credentials.kind is CredentialKind.TOKEN:
         what += reasons((challenge, *(word.encode() for word in reply.text.split())), credentials.secret)
+    if bound:
+        # Types are not negotiated, and few servers say which of the two they refuse.
+        what += f", or not their binding by {bound}; auth_method can name a mechanism without -PLUS"
     return AuthenticationError(what, kind, reply.code, reply.enhanced, Phase.AUTH)
 
 

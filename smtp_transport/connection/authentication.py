@@ -109,7 +109,8 @@ def _attempt(
     )
     reply, challenge = _exchange(talk, mechanism, credentials, context)
     if not reply.is_positive:
-        raise refusal(reply, credentials, challenge)
+        bound = context.binding.kind if context.binding and getattr(mechanism, "binds_channel", False) else ""
+        raise refusal(reply, credentials, challenge, bound)
     return credentials.username or None
 
 

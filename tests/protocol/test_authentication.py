@@ -4,8 +4,11 @@ import base64
 import json
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from smtp_transport.connection import Connection
 from smtp_transport.connection import authentication as module
@@ -306,6 +309,13 @@ def test_a_mechanism_that_fails_is_named_by_the_type_of_its_failure() -> None:
     assert "X-HELLO failed with ValueError" in str(error)
 
 
+def test_a_mechanism_that_wants_the_servers_proof_is_asked_for_it_in_the_end() -> None:
+    careful = Hello(b"hello", b"and you?")
+    careful.verifies_server = True  # type: ignore[attr-defined]
+    steps = ("AUTH X-HELLO", b"334 \r\n", said(b"hello"), b"235 welcome\r\n")
+    assert "yes before" in str(failed(*steps, offers="AUTH X-HELLO", credentials=ANN, mechanisms=(careful,)))
+
+
 def test_an_exchange_without_end_is_ended() -> None:
     endless = Hello(*(b"again" for _ in range(100)))
     rounds = [step for _ in range(32) for step in (b"334 \r\n", said(b"again"))]
@@ -316,6 +326,38 @@ def test_an_exchange_without_end_is_ended() -> None:
         mechanisms=(endless,),
     )
     assert "end" in str(error)
+
+
+SERVER_LINES = st.lists(
+    st.one_of(
+        st.sampled_from(
+            ["334 ", "334 !", "235 ok", "535 no", "421 bye", "250 ok", "334 VXNlcm5hbWU6", "334-a\r\n334 b"]
+        ),
+        st.binary(max_size=60).map(lambda data: f"334 {said(data)}"),
+        st.text(st.characters(exclude_categories=["Cs"]), max_size=40).map(lambda text: f"334 {text}"),
+    ),
+    max_size=40,
+)
+
+
+@given(lines=SERVER_LINES, method=st.sampled_from(AuthMethod))
+def test_whatever_a_server_says_an_exchange_ends_in_a_login_or_a_typed_error(
+    lines: list[str], method: AuthMethod
+) -> None:
+    class Noisy(ScriptedStream):
+        def write(self, data: bytes, deadline: float) -> None:
+            self.written += data
+
+    noise = "".join(f"{line}\r\n" for line in lines).encode(errors="replace")
+    stream = Noisy(
+        b"220 mx\r\n", f"250-mx\r\n250 AUTH {method.value}\r\n".encode(), *([noise] if noise else []), Fault.EOF, cut=17
+    )
+    token = method in {AuthMethod.XOAUTH2, AuthMethod.OAUTHBEARER}
+    credentials = Credentials.token("tok", "ann") if token else ANN
+    with suppress(AuthenticationError, ProtocolError, SmtpConnectionError):
+        connection = Connection.over(stream, make_config(credentials=credentials, auth_method=method))
+        assert connection.info().authenticated_as == "ann"
+    assert stream.written.count(b"\r\n") <= 40
 
 
 def test_a_cancelled_exchange_tells_why_even_if_the_server_leaves() -> None:

@@ -43,6 +43,18 @@ def test_cram_md5_answers_as_its_rfc_does() -> None:
     assert answer == b"tim b913a602c7eda7a495b4e6e7334d3890"
 
 
+def test_cram_md5_without_md5_is_no_mechanism(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unsupported(*_: object) -> None:
+        raise ValueError("[digital envelope routines] unsupported")
+
+    monkeypatch.setattr("hmac.new", unsupported)
+    exchange = cram_md5(USER, context())
+    next(exchange)
+    with pytest.raises(AuthenticationError, match="MD5") as caught:
+        exchange.send(b"<1@mx>")
+    assert caught.value.kind is ErrorKind.AUTH_METHOD_NOT_SUPPORTED
+
+
 @pytest.mark.parametrize(
     ("scram", "nonce", "server_first", "client_final", "server_final"),
     [

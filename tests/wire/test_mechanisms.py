@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import ssl
 from datetime import UTC, datetime
+from unittest.mock import create_autospec
 
 import pytest
 from aiosmtpd.smtp import MISSING, AuthResult
@@ -14,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import CertificateBuilder, Name, random_serial_number
 
 from smtp_transport import AuthenticationError, AuthMethod, Credentials, ErrorKind, Phase, TlsConfig
-from smtp_transport.channel_binding import end_point
+from smtp_transport.channel_binding import channel_binding, end_point
 from tests.wire.scram_server import ScramServer
 from tests.wire.sink import Sink
 
@@ -23,6 +24,7 @@ PASSWORD = Credentials.password("user", "pencil")
 TOKEN = Credentials.token("to-ken", "me@example.com")
 ALL = ("LOGIN", "PLAIN", "CRAM-MD5", "XOAUTH2", "OAUTHBEARER", "EXTERNAL")
 SCRAM = ("SCRAM-SHA-1", "SCRAM-SHA-1-PLUS", "SCRAM-SHA-256", "SCRAM-SHA-256-PLUS")
+END_POINT = "tls-server-end-point"
 REASON = b'{"status":"invalid_token","scope":"https://mail.example.com/"}'
 
 
@@ -188,7 +190,7 @@ def test_a_password_is_bound_to_its_tls_connection(client_for, email, bound, met
 def test_another_ends_channel_is_noticed(client_for, email, bound):
     sink, trusting = bound("SCRAM-SHA-256-PLUS")
     sink.binding = (b"tls-server-end-point", b"somebody sits in between")
-    with sink, pytest.raises(AuthenticationError):
+    with sink, pytest.raises(AuthenticationError, match="or not their binding by tls-server-end-point"):
         client_for(sink, credentials=PASSWORD, **trusting).send(email())
     assert sink.taken == []
 
@@ -226,6 +228,20 @@ def test_an_end_point_is_the_hash_that_its_certificate_is_signed_with(digest, ex
     der = self_signed(digest)
     assert end_point(der).kind == "tls-server-end-point"
     assert end_point(der).data == expected(der).digest()
+
+
+@pytest.mark.parametrize(
+    ("version", "exported", "kind"),
+    [("TLSv1.3", b"x" * 32, "tls-exporter"), ("TLSv1.3", None, END_POINT), ("TLSv1.2", b"x" * 32, END_POINT)],
+)
+def test_the_exporter_binds_where_python_offers_it(monkeypatch, version, exported, kind):
+    """RFC 9266: no Python up to 3.14 does, so this one is told that it did."""
+    monkeypatch.setattr(ssl, "CHANNEL_BINDING_TYPES", ["tls-unique", "tls-exporter"])
+    link = create_autospec(ssl.SSLSocket, instance=True)
+    link.version.return_value = version
+    link.get_channel_binding.return_value = exported
+    link.getpeercert.return_value = self_signed(hashes.SHA256())
+    assert channel_binding(link).kind == kind
 
 
 def test_an_end_point_without_a_hash_is_none():

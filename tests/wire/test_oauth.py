@@ -1,6 +1,7 @@
 """Tokens from a real HTTPS server with a certificate of its own, and what each of its failures means."""
 
 import json
+import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -238,6 +239,16 @@ def test_an_endpoint_that_is_not_there_leaves_hope(tokens, known):
     with pytest.raises(SmtpConnectionError) as caught:
         RefreshTokenProvider(client, "re-fresh").get_credentials()
     assert (caught.value.kind, caught.value.is_retryable) == (ErrorKind.CONNECTION_REFUSED, True)
+
+
+def test_an_endpoint_whose_name_nobody_knows_is_told(monkeypatch, known):
+    def unknown(*_, **__):
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    with pytest.raises(SmtpConnectionError) as caught:
+        RefreshTokenProvider(known(token_endpoint="https://nowhere.invalid/"), "re-fresh").get_credentials()
+    assert (caught.value.kind, caught.value.is_retryable) == (ErrorKind.DNS_RESOLUTION_FAILED, True)
 
 
 def test_a_ca_file_that_is_none_is_told(tokens, known):

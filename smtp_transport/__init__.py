@@ -12,7 +12,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from smtp_transport.client import BatchSendResult, RejectedRecipient, SendResult, SmtpClient
+    from smtp_transport.client import BatchSendResult, Interceptor, RejectedRecipient, SendResult, SmtpClient
     from smtp_transport.config import (
         PoolConfig,
         SmtpConfig,
@@ -58,6 +58,7 @@ if TYPE_CHECKING:
         render,
     )
     from smtp_transport.oauth import ClientCredentialsProvider, OAuth2Client, RefreshTokenProvider
+    from smtp_transport.observation import Event, Observer, Transcript
     from smtp_transport.phase import Phase
     from smtp_transport.pool import ConnectionPool, PooledConnection, PoolStatus
     from smtp_transport.protocol.capabilities import Capabilities
@@ -89,10 +90,13 @@ __all__ = [
     "EmailBuilder",
     "Envelope",
     "ErrorKind",
+    "Event",
     "InlineImage",
+    "Interceptor",
     "MessageError",
     "OAuth2Client",
     "OAuth2Token",
+    "Observer",
     "Permit",
     "Phase",
     "PoolConfig",
@@ -125,13 +129,14 @@ __all__ = [
     "TlsMode",
     "TlsVersion",
     "Transaction",
+    "Transcript",
     "envelope_of",
     "make_message_id",
     "render",
 ]
 
 _NAMES_OF_MODULE = {
-    "client": "BatchSendResult RejectedRecipient SendResult SmtpClient",
+    "client": "BatchSendResult Interceptor RejectedRecipient SendResult SmtpClient",
     "config": "PoolConfig SmtpConfig SmtpConfigBuilder TlsConfig TlsMode TlsVersion",
     "connection": "Connection ConnectionInfo Permit",
     "credentials": "AuthMethod CallableProvider CredentialKind CredentialProvider Credentials OAuth2Token",
@@ -142,6 +147,7 @@ _NAMES_OF_MODULE = {
     ),
     "message": "Address Attachment Email EmailBuilder InlineImage Priority envelope_of make_message_id render",
     "oauth": "ClientCredentialsProvider OAuth2Client RefreshTokenProvider",
+    "observation": "Event Observer Transcript",
     "phase": "Phase",
     "pool": "ConnectionPool PooledConnection PoolStatus",
     "protocol.capabilities": "Capabilities",

@@ -18,12 +18,14 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    InstanceOf,
     SecretStr,
     field_validator,
     model_validator,
 )
 
 from smtp_transport.credentials import AuthMethod, CredentialKind, Credentials, CredentialSource
+from smtp_transport.observation import Observers
 from smtp_transport.sasl import Mechanisms, SaslMechanism
 
 __all__ = [
@@ -220,7 +222,7 @@ class SmtpConfig(_Frozen):
     in doubt, so RFC 5321 section 4.5.3.2.6 asks for ten minutes. `local_hostname` (also `client_id`) is what EHLO says.
     `auth_method` insists on one mechanism; `mechanisms` are SASL mechanisms of your own, tried first where offered.
     `max_message_size`, in octets, bounds mails besides what the server declares. `pipelining=False` holds the client
-    to one command a round trip.
+    to one command a round trip. `observers` are told what happens, as events of `smtp_transport.observation`.
     """
 
     host: str
@@ -241,6 +243,9 @@ class SmtpConfig(_Frozen):
     allow_plaintext: bool = False
     allow_plaintext_auth: bool = False
     pool: PoolConfig = PoolConfig()
+    observers: Annotated[InstanceOf[Observers], BeforeValidator(Observers.of)] = Field(
+        default=Observers(), repr=False, exclude=True
+    )
 
     @model_validator(mode="before")
     @classmethod

@@ -24,6 +24,7 @@ from smtp_transport.connection.authentication import authenticate
 from smtp_transport.connection.conversation import Conversation
 from smtp_transport.connection.link import Connection
 from smtp_transport.connection.opening import Opened, greet, introduce, start_tls
+from smtp_transport.connection.watch import Watch
 from smtp_transport.credentials import AuthMethod, CredentialKind, CredentialProvider, Credentials, hidden
 from smtp_transport.envelope import Content, Envelope, Transaction
 from smtp_transport.errors import AuthenticationError, ErrorKind, MessageError, ProtocolError, SmtpError
@@ -64,7 +65,7 @@ class SmtpSession:
     @classmethod
     def connect(cls, stream: Stream, config: SmtpConfig) -> Self:
         """Read the greeting and say EHLO. Raises `SmtpError` with its phase; the stream is closed then."""
-        talk = Conversation(stream, config.io_timeout, config.final_timeout)
+        talk = Conversation(stream, config.io_timeout, config.final_timeout, Watch.of(config))
         try:
             banner = greet(talk)
             return cls(talk, config, Opened(banner, introduce(talk, config.local_hostname)))

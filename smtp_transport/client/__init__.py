@@ -4,7 +4,8 @@ Law: nothing is sent twice by the client's own decision once its content was beg
 needs (Date, Message-ID) are asked for here and nowhere below.
 """
 
+from smtp_transport.client.interceptors import Interceptor
 from smtp_transport.client.results import BatchSendResult, RejectedRecipient, SendResult
 from smtp_transport.client.smtp_client import SmtpClient
 
-__all__ = ["BatchSendResult", "RejectedRecipient", "SendResult", "SmtpClient"]
+__all__ = ["BatchSendResult", "Interceptor", "RejectedRecipient", "SendResult", "SmtpClient"]

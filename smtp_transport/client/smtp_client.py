@@ -2,17 +2,19 @@
 
 import secrets
 import time
-from collections.abc import Callable, Collection, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Sequence
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
 
+from smtp_transport.client.interceptors import Hooks, Interceptor
 from smtp_transport.client.results import BatchSendResult, SendResult, result_of
 from smtp_transport.config import PoolConfig, SmtpConfig
 from smtp_transport.connection import Connection, ConnectionInfo, Permit
 from smtp_transport.envelope import Content, Transaction
 from smtp_transport.errors import ErrorKind, PoolError, SmtpError
 from smtp_transport.message import Email, envelope_of, make_message_id, render
+from smtp_transport.observation import Observer, Observers
 from smtp_transport.phase import Phase
 from smtp_transport.pool import ConnectionPool, PoolStatus
 from smtp_transport.receipt import Receipt
@@ -33,8 +35,20 @@ class SmtpClient:
         result = client.send(email)
     """
 
-    def __init__(self, config: SmtpConfig, open: Callable[[SmtpConfig], Connection] = Connection.open) -> None:  # noqa: A002 - as in ConnectionPool
+    def __init__(
+        self,
+        config: SmtpConfig,
+        open: Callable[[SmtpConfig], Connection] = Connection.open,  # noqa: A002 - as in ConnectionPool
+        *,
+        observers: Iterable[Observer] = (),
+        interceptors: Iterable[Interceptor] = (),
+    ) -> None:
+        """Keep a configuration; `observers` listen beside those that it names."""
+        listening = config.observers + Observers(observers)
+        if listening != config.observers:
+            config = config.model_copy(update={"observers": listening})
         self._pool = ConnectionPool(config, open)
+        self._hooks = Hooks(interceptors, config.observers)
         self._newest: ConnectionInfo | None = None
 
     def send(self, email: Email) -> SendResult:
@@ -53,22 +67,39 @@ class SmtpClient:
         An email whose turn did not come because no connection could be had has the error that said so.
         """
         started = time.monotonic()
-        stamped = [_stamped(email) for email in emails]
-        transactions = [_transaction(email) for email in stamped]
+        admitted = [self._hooks.admit(email) for email in emails]
+        sent = iter(self._send_all([_stamped(one) for one in admitted if isinstance(one, Email)]))
+        results = tuple(next(sent) if isinstance(one, Email) else self._refused(one) for one in admitted)
+        return BatchSendResult(results, time.monotonic() - started)
+
+    def _refused(self, refusal: SmtpError) -> SmtpError:
+        self._hooks.done("", refusal)
+        return refusal
+
+    def _send_all(self, emails: Sequence[Email]) -> list[SendResult | SmtpError]:
+        transactions = [_transaction(email) for email in emails]
+        for email in emails:
+            self._hooks.started(email)
         results: list[SendResult | SmtpError] = []
-        while len(results) < len(stamped):
+
+        def settle(result: SendResult | SmtpError, duration: float = 0.0) -> None:
+            self._hooks.done(emails[len(results)].message_id or "", result, duration)
+            results.append(result)
+
+        while len(results) < len(emails):
             begun = len(results)
             try:
                 for _, receipt in self.deliver(transactions[begun:]):
-                    results.append(result_of(stamped[len(results)].message_id or "", receipt))
+                    settle(result_of(emails[len(results)].message_id or "", receipt), receipt.duration)
                 gave_up = None
             except SmtpError as error:
                 gave_up = error
             if len(results) == begun:
                 gave_up = gave_up or PoolError("no connection took the mail", ErrorKind.CONNECTION_UNHEALTHY)
             if gave_up is not None:
-                results.extend([gave_up] * (len(stamped) - len(results)))
-        return BatchSendResult(tuple(results), time.monotonic() - started)
+                for _ in range(len(emails) - len(results)):
+                    settle(gave_up)
+        return results
 
     def deliver(
         self, transactions: Sequence[Transaction], permit: Permit | None = None

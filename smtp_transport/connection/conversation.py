@@ -11,6 +11,7 @@ from typing import Final
 
 from smtp_transport.config import TlsConfig
 from smtp_transport.connection.trouble import at_phase
+from smtp_transport.connection.watch import Watch
 from smtp_transport.errors import ErrorKind, ProtocolError, SmtpConnectionError, SmtpError
 from smtp_transport.phase import Phase
 from smtp_transport.protocol.commands import Command
@@ -28,10 +29,19 @@ _LAST_WORDS: Final = 0.25
 class Conversation:
     """Owns a stream. `patience` is in seconds, for each write and each reply; `final_patience` for the final reply."""
 
-    def __init__(self, stream: Stream, patience: float, final_patience: float | None = None) -> None:
+    def __init__(
+        self,
+        stream: Stream,
+        patience: float,
+        final_patience: float | None = None,
+        watch: Watch | None = None,
+    ) -> None:
         self.patience = patience
         self._final_patience = final_patience or patience
         self._stream = stream
+        self.watch = watch
+        if watch is not None:
+            watch.connected(stream.tls_version)
         self._machine = Machine()
         self._heard: deque[Reply] = deque()
         self._write_failure: SmtpError | None = None
@@ -72,6 +82,8 @@ class Conversation:
         except SmtpError as error:
             # What the caller may not say harms nothing; what the server may not have said ends the link.
             raise (self._broken(error, phase) if self._machine.failed else at_phase(error, phase)) from error
+        if self.watch is not None:
+            self.watch.said(commands)
         try:
             self._stream.write(line, self._deadline())
         except SmtpError as error:
@@ -86,7 +98,7 @@ class Conversation:
             phase = self._machine.phase
             try:
                 data = b"" if self._machine.failed else self._read(deadline)
-                self._heard.extend(exchange.reply for exchange in self._machine.feed(data))
+                self._take(data)
             except ProtocolError as error:
                 raise self._broken(error, phase) from error
             except SmtpError as error:
@@ -103,7 +115,7 @@ class Conversation:
         try:
             data = b"" if self._machine.failed else self._stream.read_now()
             if data or self._machine.failed:
-                self._heard.extend(exchange.reply for exchange in self._machine.feed(data))
+                self._take(data)
         except SmtpError as error:
             raise self._broken(error, phase) from error
         return bool(self._heard) or not self._machine.quiet
@@ -117,7 +129,7 @@ class Conversation:
         if (self._heard or not self._machine.quiet) and self.overhear(Phase.BODY):
             return self.hear()
         look = False
-        for chunk in content:
+        for chunk in content if self.watch is None else self.watch.counted(content):
             for start in range(0, len(chunk), _CHUNK):
                 if look and self.overhear(Phase.BODY):
                     return self.hear()
@@ -131,16 +143,30 @@ class Conversation:
 
     def start_tls(self, tls: TlsConfig, server_name: str) -> None:
         """Upgrade the stream, after a 220 to STARTTLS."""
+        if self.watch is not None:
+            self.watch.starting_tls(server_name)
         try:
             self._stream.start_tls(tls, server_name, self._deadline())
             self._machine.tls_started()
         except SmtpError as error:
+            if self.watch is not None:
+                self.watch.tls_ended(None, error.kind)
             raise self._broken(error, Phase.TLS) from error
+        if self.watch is not None:
+            self.watch.tls_ended(self._stream.tls_version)
 
     def close(self) -> None:
         """Close the stream; may be repeated."""
-        self._closed = True
+        was_closed, self._closed = self._closed, True
         self._stream.close()
+        if self.watch is not None and not was_closed:
+            self.watch.closed()
+
+    def _take(self, data: bytes) -> None:
+        exchanges = self._machine.feed(data)
+        self._heard.extend([exchange.reply for exchange in exchanges])
+        if self.watch is not None:
+            self.watch.heard(exchanges)
 
     def _read(self, deadline: float) -> bytes:
         data = self._stream.read(deadline)
@@ -152,8 +178,11 @@ class Conversation:
         return time.monotonic() + (_LAST_WORDS if self._write_failure else patience or self.patience)
 
     def _broken(self, error: SmtpError, phase: Phase | None) -> SmtpError:
+        error = at_phase(error, phase)
+        if self.watch is not None:
+            self.watch.broke(error)
         self.close()
-        return at_phase(error, phase)
+        return error
 
 
 def _closed_by(whom: str) -> SmtpConnectionError:

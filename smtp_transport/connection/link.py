@@ -13,6 +13,7 @@ from smtp_transport.connection.opening import Opened, begin
 from smtp_transport.connection.pipelined import announce_pipelined
 from smtp_transport.connection.transaction import Fates, Outgoing, Permit, prepare, send_content
 from smtp_transport.connection.trouble import at_phase, is_out_of_step
+from smtp_transport.connection.watch import Watch
 from smtp_transport.envelope import Transaction
 from smtp_transport.errors import ErrorKind, MessageError, SmtpError, TlsError
 from smtp_transport.phase import Phase
@@ -53,21 +54,38 @@ class Connection:
     @classmethod
     def open(cls, config: SmtpConfig) -> Self:
         """Connect and come to where mails can be sent. Raises `SmtpError` with its phase; nothing is left open then."""
+        watch = Watch.of(config)
         try:
+            if watch is not None:
+                watch.connecting()
             stream = open_stream(config, time.monotonic() + config.connect_timeout)
         except SmtpError as error:
-            raise at_phase(error, Phase.TLS if isinstance(error, TlsError) else Phase.CONNECT) from error
-        return cls.over(stream, config)
+            told = at_phase(error, Phase.TLS if isinstance(error, TlsError) else Phase.CONNECT)
+            if watch is not None:
+                watch.not_connected(told)
+            raise told from error
+        return cls._begin(stream, config, watch)
 
     @classmethod
     def over(cls, stream: Stream, config: SmtpConfig) -> Self:
         """Do the same over a ready stream, which the connection then owns. For implicit TLS it is already encrypted."""
-        talk = Conversation(stream, config.io_timeout, config.final_timeout)
+        return cls._begin(stream, config, Watch.of(config))
+
+    @classmethod
+    def _begin(cls, stream: Stream, config: SmtpConfig, watch: Watch | None) -> Self:
+        talk = Conversation(stream, config.io_timeout, config.final_timeout, watch)
         try:
             return cls(talk, config, begin(talk, config))
-        except BaseException:
+        except BaseException as error:
+            if watch is not None and isinstance(error, SmtpError):
+                watch.broke(error)
             talk.close()
             raise
+
+    @property
+    def id(self) -> str:
+        """What events call this link; "" if nobody observes it."""
+        return self._talk.watch.id if self._talk.watch is not None else ""
 
     @property
     def usable(self) -> bool:
@@ -108,7 +126,10 @@ class Connection:
             if not self.usable:
                 self.close()
                 return
-            yield position, self._deliver_one(position, transaction, permit)
+            receipt = self._deliver_one(position, transaction, permit)
+            if self._talk.watch is not None:
+                self._talk.watch.delivered(receipt)
+            yield position, receipt
 
     def noop(self) -> bool:
         """Ask the server for a sign of life."""

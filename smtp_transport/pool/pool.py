@@ -14,6 +14,7 @@ from smtp_transport.connection import Connection
 from smtp_transport.errors import CancelledError, ErrorKind, PoolError
 from smtp_transport.pool import limits as within
 from smtp_transport.pool.books import Books, Link, Ticket
+from smtp_transport.pool.watch import PoolWatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,15 +62,21 @@ class ConnectionPool:
         """
         books = self._books()
         lease = PooledConnection(self, books)
+        watch = PoolWatch.of(self._config)
         try:
             link = self._place(books, lease.ticket, self._limits.acquire_timeout if timeout is None else timeout)
             if link is not None and (fresh or not self._is_sound(link, check=check)):
                 self._part(link)
                 link = None
             lease.fill(link or self._new_link(), is_reused=link is not None, now=self._clock())
-        except BaseException:
+        except BaseException as error:
             _drop(books, lease.ticket)
+            if watch is not None:
+                watch.denied(error)
             raise
+        if watch is not None:
+            lease.watch = watch
+            watch.acquired(lease.id, lease.connection.id, is_reused=lease.is_reused)
         return lease
 
     def status(self) -> PoolStatus:
@@ -197,6 +204,7 @@ class PooledConnection:
         self._connection: Connection | None = None
         self.is_reused = False
         self.acquired_at = 0.0
+        self.watch: PoolWatch | None = None
 
     @property
     def id(self) -> int:
@@ -220,6 +228,8 @@ class PooledConnection:
         if self._connection is not None:
             self._connection = None
             self._pool.take_back(self._books, self.ticket)
+            if self.watch is not None:
+                self.watch.released()
 
     def __enter__(self) -> Self:
         return self

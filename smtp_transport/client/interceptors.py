@@ -1,0 +1,89 @@
+"""Hooks of a program around each email, and the events that frame its sending.
+
+Law: before anything is sent an interceptor may change or refuse an email; afterwards it may look, and nothing that it
+raises then can make a sent email look unsent.
+"""
+
+import logging
+import time
+from collections.abc import Iterable
+
+from smtp_transport.client.results import SendResult
+from smtp_transport.errors import SmtpError
+from smtp_transport.message import Email
+from smtp_transport.observation import events
+from smtp_transport.observation.observers import Observers
+
+_log = logging.getLogger("smtp_transport.client")
+
+
+class Interceptor:
+    """Override what you need. The methods are called in the thread that sends, in the order of the interceptors."""
+
+    def before_send(self, email: Email) -> Email:
+        """Give the email to send, this one or another. A Message-ID that it lacks is given to it afterwards.
+
+        An `SmtpError` raised here refuses this email alone; anything else goes to the caller before anything is sent.
+        """
+        return email
+
+    def after_send(self, result: SendResult) -> None:
+        """Look at what became of an email that reached someone."""
+
+    def on_error(self, error: SmtpError) -> None:
+        """Look at why an email reached nobody."""
+
+
+class Hooks:
+    """A client's interceptors and observers."""
+
+    def __init__(self, interceptors: Iterable[Interceptor], observers: Observers) -> None:
+        self._interceptors = tuple(interceptors)
+        self._observers = observers
+
+    def admit(self, email: Email) -> Email | SmtpError:
+        """Give what is to be sent in an email's place, or why it is not."""
+        try:
+            for interceptor in self._interceptors:
+                email = interceptor.before_send(email)
+        except SmtpError as refusal:
+            return refusal
+        return email
+
+    def started(self, email: Email) -> None:
+        """Tell observers of an email that is ready to be sent."""
+        if self._observers:
+            self._observers.tell(
+                events.SendStarted(
+                    at=time.time(),
+                    message_id=email.message_id or "",
+                    recipients=len(email.recipients),
+                    has_attachments=bool(email.attachments),
+                )
+            )
+
+    def done(self, message_id: str, result: SendResult | SmtpError, duration: float = 0.0) -> None:
+        """Tell interceptors and observers what became of an email."""
+        for interceptor in self._interceptors:
+            try:
+                if isinstance(result, SmtpError):
+                    interceptor.on_error(result)
+                else:
+                    interceptor.after_send(result)
+            except Exception:  # noqa: BLE001 - foreign code; the email is sent, and must not look unsent
+                _log.exception("an interceptor failed behind an email: %s", type(interceptor).__name__)
+        if not self._observers:
+            return
+        error = result if isinstance(result, SmtpError) else None
+        self._observers.tell(
+            events.SendDone(
+                at=time.time(),
+                message_id=message_id,
+                accepted=0 if isinstance(result, SmtpError) else len(result.accepted),
+                rejected=0 if isinstance(result, SmtpError) else len(result.rejected),
+                duration=duration,
+                error=error.kind if error else None,
+                code=error.code if error else None,
+                retryable=error.is_retryable if error else False,
+            )
+        )

@@ -207,6 +207,14 @@ class Sweep:
 
 
 @dataclass(frozen=True, slots=True)
+class Requeued:
+    """What became of mails that were to be given another go: "ready", or the state that forbids it, or "unknown"."""
+
+    states: tuple[str, ...]
+    bell_due: bool
+
+
+@dataclass(frozen=True, slots=True)
 class MailRecord:
     """All that the ledger knows of a mail, save its payload. Fields as in `Claim`; `ended_ms` None: not final yet.
 

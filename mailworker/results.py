@@ -50,6 +50,10 @@ class MailResult(AsyncResult[Any]):
         report: MailReport | None = self.app.runtime.report(self.id)  # type: ignore[attr-defined]
         return report
 
+    def revoke(self, *_: Any, **__: Any) -> None:
+        """Cancel the mail, unless it is being sent or has ended; then nothing happens. `state` tells."""
+        self.app.runtime.cancel(self.id)  # type: ignore[attr-defined]
+
     def __repr__(self) -> str:
         return f"<MailResult {self.id}>"
 

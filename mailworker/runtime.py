@@ -17,6 +17,7 @@ from redis.retry import Retry
 from mailworker.backoff import Backoff, Interval
 from mailworker.delivery import Drain, LanePolicy, Tools
 from mailworker.intake import Intake, Limits
+from mailworker.keys import lane_of
 from mailworker.ledger import Ledger, LedgerPolicy, LedgerUnavailableError
 from mailworker.options import Options
 from mailworker.record import Acceptance, Accepted, Claiming, NewMail
@@ -131,6 +132,18 @@ class Runtime:
             if relay not in self._clients:
                 self._clients[relay] = SmtpClient(smtp_config(relay, self.settings.relays[relay]))
             return self._clients[relay]
+
+    def cancel(self, mail_id: str) -> str:
+        """End a mail that nobody is sending: "cancelled", or the state that forbids it, or "unknown"."""
+        (state,) = self.ledger.cancel(lane_of(mail_id), [mail_id])
+        return state
+
+    def requeue(self, lane: str, mail_ids: Sequence[str]) -> tuple[str, ...]:
+        """Give ended mails of one lane another go, for as long as the lane lets a mail wait."""
+        requeued = self.ledger.requeue(lane, mail_ids, self.settings.lane(lane).max_age_seconds * 1000)
+        if requeued.bell_due:
+            self._ring(lane)
+        return requeued.states
 
     def report(self, mail_id: str) -> MailReport | None:
         """Tell all that may be shown of a mail; None if there is no such mail. Raises ValueError for what is no id."""

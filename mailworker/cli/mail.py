@@ -1,6 +1,9 @@
-"""`mailworker mail`: look at mails."""
+"""`mailworker mail`: look at mails, and decide about those that wait for a person."""
 
 import dataclasses
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Literal
 
 import click
 
@@ -10,7 +13,75 @@ from mailworker.report import MailReport
 
 @click.group("mail")
 def command() -> None:
-    """Look at mails."""
+    """Look at mails, and decide about those that wait for a person."""
+
+
+@command.command("list")
+@click.option("--lane", default="default", show_default=True)
+@click.option("--state", type=click.Choice(["dead", "in_doubt"]), default="dead", show_default=True)
+@click.option("--limit", type=click.IntRange(1, 1000), default=100, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def list_(lane: str, state: Literal["dead", "in_doubt"], limit: int, as_json: bool) -> None:  # noqa: FBT001 - click's
+    """List the mails that were given up or are in doubt, the newest first."""
+    from mailworker.celery import app  # noqa: PLC0415 - help must be quick
+
+    app.runtime.settings.lane(lane)
+    ids = app.runtime.ledger.parked(lane, state, limit)
+    if as_json:
+        print_json({"lane": lane, "state": state, "mails": ids})
+    else:
+        click.echo("\n".join(ids))
+
+
+@command.command("requeue")
+@click.argument("mail_ids", nargs=-1)
+@click.option("--lane", default="default", show_default=True, help="With --state: which lane's mails.")
+@click.option("--state", type=click.Choice(["dead", "in_doubt"]), help="All mails of this state, instead of ids.")
+def requeue(mail_ids: tuple[str, ...], lane: str, state: Literal["dead", "in_doubt"] | None) -> None:
+    """Give ended mails another go, to those of their recipients who have not got them."""
+    from mailworker.celery import app  # noqa: PLC0415 - help must be quick
+
+    if bool(mail_ids) == bool(state):
+        raise click.UsageError("give the ids of mails, or --state")
+    if state:
+        app.runtime.settings.lane(lane)
+        _tell(app.runtime.requeue(lane, ids) for ids in iter(lambda: app.runtime.ledger.parked(lane, state), ()))
+    else:
+        _tell(app.runtime.requeue(_lane_of(mail_id), [mail_id]) for mail_id in mail_ids)
+
+
+@command.command("cancel")
+@click.argument("mail_ids", nargs=-1, required=True)
+def cancel(mail_ids: tuple[str, ...]) -> None:
+    """End mails that nobody is sending yet."""
+    from mailworker.celery import app  # noqa: PLC0415 - help must be quick
+
+    _tell((app.runtime.cancel(mail_id),) for mail_id in mail_ids if _lane_of(mail_id))
+
+
+@command.command("purge")
+@click.argument("mail_ids", nargs=-1, required=True)
+def purge(mail_ids: tuple[str, ...]) -> None:
+    """Forget ended mails for good."""
+    from mailworker.celery import app  # noqa: PLC0415 - help must be quick
+
+    _tell(app.runtime.ledger.purge(_lane_of(mail_id), [mail_id]) for mail_id in mail_ids)
+
+
+def _tell(answers: Iterable[Sequence[str]]) -> None:
+    """Count what became of the mails."""
+    counts = Counter(state for states in answers for state in states)
+    for state, count in counts.items():
+        click.echo(f"{count} {state}")
+
+
+def _lane_of(mail_id: str) -> str:
+    from mailworker.keys import lane_of  # noqa: PLC0415 - help must be quick
+
+    try:
+        return lane_of(mail_id)
+    except ValueError as error:
+        raise SettingsFault(str(error)) from None
 
 
 @command.command("show")

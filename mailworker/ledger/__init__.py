@@ -16,6 +16,7 @@ from mailworker.record import (
     MailState,
     NewMail,
     Pause,
+    Requeued,
     Settlement,
     Sweep,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "MailState",
     "NewMail",
     "Pause",
+    "Requeued",
     "Settlement",
     "Sweep",
 ]

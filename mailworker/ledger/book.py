@@ -8,6 +8,7 @@ free when the lease is over, so the Redis client must not repeat it either.
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any, Literal
 
 from redis import Redis
 
@@ -26,6 +27,7 @@ from mailworker.record import (
     MailRecord,
     NewMail,
     Pause,
+    Requeued,
     Settlement,
     Sweep,
 )
@@ -150,6 +152,29 @@ class Ledger:
         )
         return Sweep(due, recovered, expired + too_old, in_doubt, bool(more_due or (recover and more_lost)), bell == 1)
 
+    def cancel(self, lane: str, mail_ids: Sequence[str]) -> tuple[str, ...]:
+        """End mails that nobody is sending. Answers "cancelled", or the state that forbids it, or "unknown"."""
+        return self._by_hand("cancel", lane, mail_ids, [self._policy.failed_ms])
+
+    def purge(self, lane: str, mail_ids: Sequence[str]) -> tuple[str, ...]:
+        """Forget ended mails for good. Answers "purged", or the state of a mail that has not ended, or "unknown"."""
+        return self._by_hand("purge", lane, mail_ids, [])
+
+    def requeue(self, lane: str, mail_ids: Sequence[str], expires_in_ms: int) -> Requeued:
+        """Give ended mails another go, to those of their recipients who have not got them; attempts start anew."""
+        arguments = [self._policy.bell_ttl_ms, expires_in_ms]
+        records = self._records(self._keys(lane), mail_ids)
+        bell, *states = self._server.run("requeue", records, [*arguments, *mail_ids])
+        return Requeued(tuple(state.decode() for state in states), bell == 1)
+
+    def parked(self, lane: str, state: Literal["dead", "in_doubt"], limit: int = 100) -> tuple[str, ...]:
+        """List the ids of mails that wait for a person, the newest first."""
+        keys = self._keys(lane)
+        home = keys.dead if state == "dead" else keys.in_doubt
+        with translated():
+            mails: Any = self._server.redis.zrevrange(home, 0, limit - 1)
+        return tuple(mail.decode() for mail in mails)
+
     def ring(self, lane: str) -> bool:
         """Try to take the bell. True: the caller must publish one. False: one is outstanding already."""
         return bool(self._server.run("ring", self._keys(lane).every, [self._policy.bell_ttl_ms]))
@@ -202,6 +227,14 @@ class Ledger:
         if not claims:
             return ()
         return tuple(ours == 1 for ours in self._server.run(script, records, [lease_ms, *_fences(claims)]))
+
+    def _by_hand(
+        self, script: str, lane: str, mail_ids: Sequence[str], arguments: Sequence[str | int]
+    ) -> tuple[str, ...]:
+        records = self._records(self._keys(lane), mail_ids)
+        if not mail_ids:
+            return ()
+        return tuple(state.decode() for state in self._server.run(script, records, [*arguments, *mail_ids]))
 
     def _keys(self, lane: str) -> LaneKeys:
         return LaneKeys(self._prefix, lane)

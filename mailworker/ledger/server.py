@@ -12,7 +12,9 @@ from redis.exceptions import NoScriptError
 from mailworker.ledger.errors import translated
 from mailworker.scripts import load_script
 
-_TRANSITIONS = ("accept", "claim", "mark_dot", "settle", "release", "renew", "wake", "recover", "ring", "stats")
+_BY_WORKERS = ("claim", "mark_dot", "settle", "release", "renew", "wake", "recover", "ring", "stats")
+_BY_HAND = ("cancel", "requeue", "purge")
+_TRANSITIONS = ("accept", *_BY_WORKERS, *_BY_HAND)
 
 
 class Server:

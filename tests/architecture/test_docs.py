@@ -129,7 +129,7 @@ def test_the_layers_are_those_that_are_checked() -> None:
 def test_the_states_are_those_of_the_ledger() -> None:
     (diagram,) = (block for block in blocks(ARCHITECTURE, "mermaid") if block.startswith("stateDiagram"))
     drawn = set(itertools.chain.from_iterable(re.findall(r"^ *(\S+) --> (\w+|\[\*\])", diagram, re.MULTILINE)))
-    assert drawn - {"[*]"} | {"cancelled"} == set(_CELERY_STATES)
+    assert drawn - {"[*]"} == set(_CELERY_STATES)
 
 
 def test_the_keys_are_those_of_a_lane() -> None:

@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 
 FOLDER = resources.files("mailworker.scripts")
 NAMES = sorted(f.name.removesuffix(".lua") for f in FOLDER.iterdir() if f.name.endswith(".lua"))
-TRANSITIONS = {"accept", "claim", "mark_dot", "settle", "release", "renew", "wake", "recover", "ring", "stats"}
+TRANSITIONS = {"accept", "claim", "mark_dot", "settle", "release", "renew", "wake", "recover", "ring", "stats"} | {
+    "cancel",
+    "requeue",
+    "purge",
+}
 LANE_KEYS = 8
 
 
@@ -123,6 +127,8 @@ def test_a_script_gets_as_many_keys_as_its_header_names(rig: Rig) -> None:
     rig.ledger.ring("news")
     rig.ledger.stats("news")
     rig.settle(first, "d")
+    for by_hand in (rig.ledger.cancel, rig.ledger.purge, lambda lane, ids: rig.ledger.requeue(lane, ids, 1000)):
+        by_hand("news", [mail.id for mail in mails])
     counts = {"lane": LANE_KEYS, "record": len(mails), "key": 2}
     for name, number in counting.passed.items():
         named = header(name)["KEYS"]

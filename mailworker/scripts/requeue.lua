@@ -1,0 +1,32 @@
+-- requeue: give ended mails another go, to those who have not got them. Attempts start anew.
+-- KEYS     lane, a record for each mail
+-- ARGV     bell ttl ms, ms from now until they expire; the mails' ids
+-- ANSWERS  bell due 0|1; for each mail: ready, or the state in which it is (not ended, sent, or its payload is gone),
+--          or unknown
+-- PARTS    lane clock room queue bell history
+local MAY = {dead = true, partial = true, in_doubt = true, expired = true, cancelled = true}
+local answer = {0}
+for n = 1, #KEYS - 8 do
+  local record, id = KEYS[8 + n], ARGV[2 + n]
+  local state, letters, priority = unpack(redis.call('HMGET', record, 'state', 'recipients', 'priority'))
+  if MAY[state] and redis.call('HEXISTS', record, 'payload') == 1 then
+    redis.call('ZREM', DEAD, id)
+    redis.call('ZREM', IN_DOUBT, id)
+    -- Whoever was in doubt may have got it already.
+    if string.find(letters, 'i') then
+      redis.call('HINCRBY', record, 'possible_duplicates', 1)
+      redis.call('HINCRBY', COUNTS, 'possible_duplicates', 1)
+    end
+    redis.call('PERSIST', record)
+    redis.call('HDEL', record, 'ended', 'error', 'attempts')
+    letters = string.gsub(letters, '[bi]', 'p')
+    redis.call('HSET', record, 'state', 'ready', 'recipients', letters, 'expires', int(NOW + ARGV[2]))
+    note(record, 'requeued')
+    redis.call('HINCRBY', COUNTS, 'requeued', 1)
+    line_up(id, rank_of(priority), NOW)
+    state = 'ready'
+  end
+  answer[1 + n] = state or 'unknown'
+end
+answer[1] = ring(ARGV[1])
+return answer

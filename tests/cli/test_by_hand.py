@@ -1,0 +1,61 @@
+"""A person's decisions, by the command line and by the result, against a real ledger."""
+
+import json
+
+import pytest
+from celery import states
+from click.testing import CliRunner
+
+from mailworker import Email, app, send_email
+from mailworker.cli import main
+from mailworker.record import Claiming, Settlement
+
+EMAIL = Email(from_="shop@example.com", to="ann@example.org", subject="Hi", text_body="Hi.")
+
+
+@pytest.fixture(autouse=True)
+def ledger(valkey, monkeypatch):
+    monkeypatch.setenv("MAILWORKER_REDIS__URL", valkey.url)
+    monkeypatch.setattr(app, "ring", lambda lane: True)
+    with valkey.client() as client:
+        client.flushall()
+    app.forget_runtime()
+    yield app.runtime.ledger
+    app.forget_runtime()
+
+
+def run(*arguments: str) -> str:
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def dead(ledger, count: int) -> set[str]:
+    results = send_email.many([EMAIL] * count)
+    batch = ledger.claim("default", Claiming(1000, 1 << 24, 60_000, 9), answering=True)
+    ledger.settle("default", [Settlement(claim, "b") for claim in batch.mails])
+    return {result.id for result in results}
+
+
+def test_all_dead_mails_of_a_lane_get_another_go(ledger):
+    mails = dead(ledger, 120)
+    listed = json.loads(run("mail", "list", "--limit", "1000", "--json"))
+    assert set(listed["mails"]) == mails
+    assert run("mail", "requeue", "--state", "dead") == "120 ready\n"
+    assert ledger.stats("default").ready == 120
+    assert run("mail", "list") == "\n"
+
+
+def test_one_mail_is_requeued_purged_or_refused_by_its_id(ledger):
+    one, two = dead(ledger, 2)
+    assert run("mail", "requeue", one) == "1 ready\n"
+    assert run("mail", "purge", two, one) == "1 purged\n1 ready\n"
+    assert "no id" in CliRunner().invoke(main, ["mail", "cancel", "nonsense"]).output
+    assert CliRunner().invoke(main, ["mail", "requeue"]).exit_code == 2
+
+
+def test_a_result_can_be_revoked_as_celery_users_expect(ledger):
+    result = send_email.apply_async((EMAIL,), countdown=60)
+    result.revoke()
+    assert result.state == states.REVOKED
+    assert run("mail", "cancel", result.id) == "1 cancelled\n"

@@ -9,7 +9,7 @@ CANDIDATES := python3 python3.14 python3.13 python3.12 python3.11
 USABLE := import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))
 PYTHON = $(firstword $(foreach p,$(CANDIDATES),$(shell $(p) -c '$(USABLE)' >/dev/null 2>&1 && echo $(p))))
 
-.PHONY: demo test dev check lint types imports format lock setup clean
+.PHONY: demo test dev check lint types imports format lock docs-table bench setup clean
 .DEFAULT_GOAL := demo
 
 demo: setup
@@ -40,6 +40,12 @@ format: setup
 lock: setup
 	$(BIN)/uv lock
 	$(BIN)/uv export --quiet --locked --all-extras --no-hashes --no-emit-project --no-header --no-annotate -o constraints.txt
+
+docs-table: setup
+	$(BIN)/python -m tests.acceptance
+
+bench: setup
+	$(BIN)/python -m bench transport
 
 setup: $(STAMP)
 

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import trustme
 
+from bench.contenders import WAYS
 from smtp_transport import Credentials, Email, SmtpClient, SmtpConfig, TlsConfig
 from tests.servers import exim, postfix
 from tests.servers.standing import LATER, PASSWORD, REFUSED, SMALL, USER, Found, Standing
-from tests.servers.ways import WAYS
 from tests.wire.sink import Sink
 
 

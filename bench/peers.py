@@ -1,0 +1,93 @@
+"""Measurements with peers that are no sink: TLS, which a handshake makes dear, and a real Postfix."""
+
+import ssl
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+import trustme
+
+from bench.contenders import ONE_BY_ONE, WAYS, Send, by_smtplib, ours
+from bench.report import Figure, Section
+from smtp_transport import ConnectionPool, PoolConfig, SmtpConfig, TlsConfig
+from smtp_transport.testing import FaultServer, StartTls, behaved
+from tests.servers import postfix
+
+_ROUNDS = 3
+
+
+def reconnecting(times: int) -> Section:
+    """Count the CPU of opening a TLS connection, with a pool that knows the server and with one that does not."""
+    with _tls_server() as config:
+        known = ConnectionPool(config)
+        _reconnect(known)
+        resumed = [_reconnect(known) for _ in range(times)]
+        strange = []
+        for _ in range(times):
+            pool = ConnectionPool(config)
+            strange.append(_reconnect(pool))
+            pool.close_all()
+        known.close_all()
+    whole, short = sum(strange) / times * 1e6, sum(resumed) / times * 1e6
+    rows: dict[str, Mapping[str, Figure]] = {
+        "by a new pool": {"CPU us": whole, "of a new pool's": 1.0},
+        "by a pool that was there before": {"CPU us": short, "of a new pool's": short / whole},
+    }
+    return Section("Reconnecting under TLS", "CPU of this side alone; certificates are checked.", rows)
+
+
+def _reconnect(pool: ConnectionPool) -> float:
+    begun = time.thread_time()
+    with pool.acquire() as lease:
+        spent = time.thread_time() - begun
+        lease.connection.noop()  # what a session is resumed with arrives after the handshake
+        lease.connection.close()
+    return spent
+
+
+@contextmanager
+def _tls_server() -> Iterator[SmtpConfig]:
+    ca = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    ca.issue_cert("localhost").configure_cert(context)
+    with tempfile.TemporaryDirectory() as folder, FaultServer([StartTls(), *behaved()], tls=context) as server:
+        authority = Path(folder, "ca.pem")
+        ca.cert_pem.write_to_path(str(authority))
+        yield SmtpConfig(
+            host="localhost",
+            port=server.port,
+            tls="implicit",
+            tls_config=TlsConfig(ca_certs=authority),
+            pool=PoolConfig(max_connections=1),
+        )
+
+
+def real_postfix(mails: int) -> Section:
+    """Send to a Postfix: a mode that waits for a delayed acknowledgement shows 40 ms a mail."""
+    told = "One connection to a real Postfix on the loopback interface, every core free; best of 3 rounds."
+    with ExitStack() as running:
+        try:
+            server = running.enter_context(postfix.running(trustme.CA()))
+        except pytest.skip.Exception as error:
+            return Section("Postfix", f"{told} Not measured: {error}.", {})
+        port = server.doors["plain"]
+        seconds: dict[str, float] = {}
+        for name, contender in {ONE_BY_ONE: by_smtplib, **{f"ours, {n}": ours(w) for n, w in WAYS.items()}}.items():
+            with contender(port) as send:
+                send(max(1, mails // 10))
+                seconds[name] = min(_timed(send, mails) for _ in range(_ROUNDS))
+    base = seconds["ours, lockstep"]
+    rows = {
+        name: {"mails/s": mails / took, "ms/mail": took / mails * 1000, "x lockstep": base / took}
+        for name, took in seconds.items()
+    }
+    return Section("Postfix", told, rows)
+
+
+def _timed(send: Send, mails: int) -> float:
+    begun = time.perf_counter()
+    send(mails)
+    return time.perf_counter() - begun

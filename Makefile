@@ -9,7 +9,7 @@ CANDIDATES := python3 python3.14 python3.13 python3.12 python3.11
 USABLE := import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))
 PYTHON = $(firstword $(foreach p,$(CANDIDATES),$(shell $(p) -c '$(USABLE)' >/dev/null 2>&1 && echo $(p))))
 
-.PHONY: demo test dev check lint types imports format lock docs-table bench setup clean
+.PHONY: demo test dev check lint types imports format lock docs-table coverage bench setup clean
 .DEFAULT_GOAL := demo
 
 demo: setup
@@ -41,6 +41,15 @@ lock: setup
 	$(BIN)/uv lock
 	$(BIN)/uv export --quiet --locked --all-extras --no-hashes --no-emit-project --no-header --no-annotate -o constraints.txt
 
+# One test is left out: it looks at what an import loads, and measuring loads more.
+coverage: setup
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -q tests/protocol tests/message tests/wire tests/servers \
+		--deselect tests/wire/test_surface.py::test_importing_the_package_loads_nothing_until_it_is_used
+	$(BIN)/coverage combine -q
+	$(BIN)/coverage json -q -o .coverage.json
+	$(BIN)/python -m tests.coverage_bounds .coverage.json
+
 docs-table: setup
 	$(BIN)/python -m tests.acceptance
 
@@ -58,4 +67,4 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 clean:
-	rm -rf .venv .mailworker dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .servers .import_linter_cache .coverage
+	rm -rf .venv .mailworker dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .servers .import_linter_cache .coverage*

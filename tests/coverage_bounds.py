@@ -1,6 +1,6 @@
 """Hold what the tests of smtp_transport reach against what they must: `python -m tests.coverage_bounds FILE`.
 
-FILE is what `coverage json` wrote. Statements and branches are counted apart, because many statements hide few branches.
+FILE is what `coverage json` wrote. Statements and branches are counted apart: many statements can hide few branches.
 """
 
 import json

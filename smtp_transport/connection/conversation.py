@@ -12,18 +12,21 @@ from typing import Final
 from smtp_transport.config import TlsConfig
 from smtp_transport.connection.trouble import at_phase
 from smtp_transport.connection.watch import Watch
-from smtp_transport.errors import ErrorKind, ProtocolError, SmtpConnectionError, SmtpError
+from smtp_transport.errors import ErrorKind, ProtocolError, SmtpConnectionError, SmtpError, SmtpTimeoutError
 from smtp_transport.phase import Phase
 from smtp_transport.protocol.commands import Command
 from smtp_transport.protocol.machine import Machine, phase_of
 from smtp_transport.reply import Reply
 from smtp_transport.sasl import ChannelBinding
-from smtp_transport.stream import BindableStream, Stream
+from smtp_transport.stream import BindableStream, SocketStream, Stream
 
 _CHUNK: Final = 262_144
 """Octets written under one deadline: a slow link that moves is not cut off, a stalled one is."""
 _LAST_WORDS: Final = 0.25
 """Seconds to read what a server had said before a write failed: it is already there, or it is not."""
+
+_DIAGNOSIS: Final = 1.0
+"""Seconds in which a server that waits for TLS is told from one that is only slow."""
 
 
 class Conversation:
@@ -102,7 +105,7 @@ class Conversation:
             except ProtocolError as error:
                 raise self._broken(error, phase) from error
             except SmtpError as error:
-                raise self._broken(self._write_failure or error, phase) from error
+                raise self._broken(self._write_failure or self._diagnosed(error, phase), phase) from error
         return self._heard.popleft()
 
     def overhear(self, phase: Phase | None) -> bool:
@@ -155,6 +158,11 @@ class Conversation:
         if self.watch is not None:
             self.watch.tls_ended(self._stream.tls_version)
 
+    def abort(self) -> None:
+        """Have whoever waits here find the end of the stream at once. Any thread may call this."""
+        if isinstance(self._stream, SocketStream):
+            self._stream.abort()
+
     def close(self) -> None:
         """Close the stream; may be repeated."""
         was_closed, self._closed = self._closed, True
@@ -173,6 +181,17 @@ class Conversation:
         if not data:
             raise _closed_by("the server")
         return data
+
+    def _diagnosed(self, error: SmtpError, phase: Phase | None) -> SmtpError:
+        """Say why nobody greets us: a server that speaks TLS from the first byte waits for us, as we do for it."""
+        if phase is not Phase.GREETING or not isinstance(error, SmtpTimeoutError) or self.tls_version is not None:
+            return error
+        if not isinstance(self._stream, SocketStream):
+            return SmtpTimeoutError(f"{error.message}; does this port want implicit TLS?", error.kind)
+        if not self._stream.answers_tls(time.monotonic() + min(_DIAGNOSIS, self.patience)):
+            return error
+        told = "this port speaks implicit TLS, from the first byte; use tls='implicit' (usual on port 465)"
+        return SmtpTimeoutError(told, error.kind)
 
     def _deadline(self, patience: float | None = None) -> float:
         return time.monotonic() + (_LAST_WORDS if self._write_failure else patience or self.patience)

@@ -20,7 +20,8 @@ from smtp_transport.phase import Phase
 from smtp_transport.protocol.capabilities import Capabilities
 from smtp_transport.protocol.commands import Command, Noop, Quit, Rset
 from smtp_transport.receipt import Receipt
-from smtp_transport.stream import Stream, open_stream
+from smtp_transport.stream import Dialer, Stream, open_stream
+from smtp_transport.tls import TlsSessions
 
 _FAREWELL: Final = 5.0
 """Seconds to wait for the reply to QUIT: nothing depends on it."""
@@ -52,13 +53,16 @@ class Connection:
         self._announce = announce_pipelined if pipelining else announce_in_lockstep
 
     @classmethod
-    def open(cls, config: SmtpConfig) -> Self:
-        """Connect and come to where mails can be sent. Raises `SmtpError` with its phase; nothing is left open then."""
+    def open(cls, config: SmtpConfig, dialer: Dialer | None = None, sessions: TlsSessions | None = None) -> Self:
+        """Connect and come to where mails can be sent. Raises `SmtpError` with its phase; nothing is left open then.
+
+        `dialer` reaches the server in another way. `sessions` remembers what makes the next TLS handshake cheap.
+        """
         watch = Watch.of(config)
         try:
             if watch is not None:
                 watch.connecting()
-            stream = open_stream(config, time.monotonic() + config.connect_timeout)
+            stream = open_stream(config, time.monotonic() + config.connect_timeout, dialer, sessions)
         except SmtpError as error:
             told = at_phase(error, Phase.TLS if isinstance(error, TlsError) else Phase.CONNECT)
             if watch is not None:
@@ -149,6 +153,10 @@ class Connection:
     def close(self) -> None:
         """Close without a word; may be repeated."""
         self._talk.close()
+
+    def abort(self) -> None:
+        """Have the thread that uses this link find it gone at once. Any thread may call this, and only this."""
+        self._talk.abort()
 
     def _works(self, command: Command) -> bool:
         if not self.usable:

@@ -9,7 +9,7 @@ from smtp_transport.config import SmtpConfig, TlsMode
 from smtp_transport.connection.authentication import authenticate
 from smtp_transport.connection.conversation import Conversation
 from smtp_transport.connection.trouble import refused, shutdown
-from smtp_transport.errors import ErrorKind, SmtpTimeoutError, TlsError
+from smtp_transport.errors import ErrorKind, TlsError
 from smtp_transport.phase import Phase
 from smtp_transport.protocol.capabilities import Capabilities
 from smtp_transport.protocol.commands import Ehlo, Helo, StartTls
@@ -41,14 +41,7 @@ def begin(talk: Conversation, config: SmtpConfig) -> Opened:
 
 def greet(talk: Conversation) -> str:
     """Wait for the greeting and give its text."""
-    try:
-        reply = talk.hear()
-    except SmtpTimeoutError as error:
-        if talk.tls_version is not None:
-            raise
-        # A server that speaks TLS from the first byte waits for us, as we do for it.
-        told = f"{error.message}; does this port want implicit TLS?"
-        raise SmtpTimeoutError(told, error.kind, phase=error.phase) from error
+    reply = talk.hear()
     if not reply.is_positive:
         raise refused(reply, Phase.GREETING)
     return reply.text

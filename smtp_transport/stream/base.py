@@ -2,7 +2,7 @@
 
 from typing import Protocol, runtime_checkable
 
-from smtp_transport.config import TlsConfig
+from smtp_transport.config import SmtpConfig, TlsConfig
 from smtp_transport.sasl import ChannelBinding
 
 
@@ -54,4 +54,17 @@ class BindableStream(Protocol):
 
     def channel_binding(self) -> ChannelBinding | None:
         """Tell what only the two ends of this TLS connection know; None in clear text, or if nothing can be told."""
+        ...
+
+
+class Dialer(Protocol):
+    """A way to reach a server: any callable with this signature is one."""
+
+    def __call__(self, config: SmtpConfig, deadline: float, /) -> Stream:
+        """Give a stream to the configured server, by a moment of `time.monotonic`.
+
+        It may be in clear text: TLS is started over it as `config.tls` says, unless its `tls_version` tells that it is
+        encrypted. Raises `SmtpConnectionError`, `SmtpTimeoutError` (connect_timeout) or `TlsError`; whatever it had
+        opened is closed then.
+        """
         ...

@@ -10,10 +10,12 @@ import os
 import queue
 import selectors
 import socket
+import struct
 import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from smtp_transport.errors import ErrorKind, SmtpConnectionError, SmtpTimeoutError
 from smtp_transport.phase import Phase
@@ -67,6 +69,28 @@ def dial(host: str, port: int, deadline: float) -> socket.socket:
             for key in tuple(racing.get_map().values()):
                 key.fileobj.close()  # type: ignore[union-attr]  # only sockets are registered
     raise _unreachable(host, port, failures)
+
+
+def dial_unix(path: Path, deadline: float) -> socket.socket:
+    """Connect to a Unix socket; raises `SmtpConnectionError` or `SmtpTimeoutError` (connect_timeout)."""
+    attempt = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        # It connects at once, or waits while the listener's queue is full, and a non-blocking one would not wait.
+        microseconds = max(1, int((deadline - time.monotonic()) * 1_000_000))
+        attempt.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", *divmod(microseconds, 1_000_000)))
+        attempt.connect(str(path))
+        attempt.setblocking(False)
+    except BlockingIOError:
+        attempt.close()
+        told = f"unix:{path} did not answer in the time allowed for connecting; is its server overloaded?"
+        raise SmtpTimeoutError(told, ErrorKind.CONNECT_TIMEOUT, phase=Phase.CONNECT) from None
+    except OSError as error:
+        attempt.close()
+        # A file without a listener refuses; a missing file, or one that may not be opened, is as good as nobody there.
+        kind = ErrorKind.CONNECTION_REFUSED if error.errno in {errno.ECONNREFUSED, errno.ENOENT} else None
+        told = f"cannot connect to unix:{path} ({(error.strerror or str(error)).lower()}); is its server running?"
+        raise SmtpConnectionError(told, kind, phase=Phase.CONNECT) from None
+    return attempt
 
 
 def resolve(host: str, port: int, deadline: float) -> tuple[Target, ...]:

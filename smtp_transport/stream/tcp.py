@@ -1,4 +1,4 @@
-"""A stream over a TCP socket, in clear text or under TLS.
+"""A stream over a socket, of TCP or of this machine, in clear text or under TLS.
 
 The socket never blocks: every call tries, and waits in `poll` until its deadline if it must. So no timeout of the
 socket or of the `ssl` module is at work, and a peer that drips bytes stretches no wait.
@@ -10,18 +10,18 @@ import socket
 import ssl
 import time
 from contextlib import suppress
+from dataclasses import replace
 
 from smtp_transport.channel_binding import channel_binding
-from smtp_transport.config import SmtpConfig, TlsConfig, TlsMode
+from smtp_transport.config import TlsConfig
 from smtp_transport.errors import ErrorKind, SmtpConnectionError, SmtpError, SmtpTimeoutError
 from smtp_transport.phase import Phase
 from smtp_transport.sasl import ChannelBinding
-from smtp_transport.stream.base import Stream
-from smtp_transport.stream.dial import dial
-from smtp_transport.tls import context_for, explain, explain_alert
+from smtp_transport.tls import Handshake, TlsSessions, context_for, explain, explain_alert, vet
 
 _READ_SIZE = 16_384
 _KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
+_QUICKACK = getattr(socket, "TCP_QUICKACK", 0)
 _OVERDUE = {
     ErrorKind.READ_TIMEOUT: "the server did not answer in the time allowed",
     ErrorKind.WRITE_TIMEOUT: "the server did not read what was sent in the time allowed",
@@ -29,38 +29,25 @@ _OVERDUE = {
 }
 
 
-def open_stream(config: SmtpConfig, deadline: float) -> Stream:
-    """Connect to the configured server, and speak TLS at once if the mode is implicit.
-
-    Raises `SmtpConnectionError`, `SmtpTimeoutError` (connect_timeout), `TlsError`; their texts name host and port.
-    """
-    stream = SocketStream(dial(config.host, config.port, deadline))
-    if config.tls is TlsMode.IMPLICIT:
-        try:
-            stream.start_tls(config.tls_config, config.server_name, deadline, implicit=True)
-        except SmtpError as error:
-            stream.close()
-            raise type(error)(f"{config.host}:{config.port}: {error.message}", error.kind, phase=error.phase) from None
-        except BaseException:
-            stream.close()
-            raise
-    return stream
-
-
 class SocketStream:
-    """Owns a connected TCP socket. See `Stream` for what its methods promise."""
+    """Owns a connected socket. See `Stream` for what its methods promise."""
 
     def __init__(self, connected: socket.socket) -> None:
         connected.setblocking(False)
-        # Commands are written whole, so Nagle's algorithm has nothing to gather and only waits.
-        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for name, value in _KEEPALIVE.items():
-            if hasattr(socket, name):
-                connected.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+        is_tcp = connected.family in {socket.AF_INET, socket.AF_INET6}
+        if is_tcp:
+            _tune(connected)
         self._socket = connected
         self._owner = os.getpid()
         self._early = b""  # what came while a write was waiting
+        self._acknowledges = is_tcp and hasattr(socket, "TCP_QUICKACK")
+        self._sessions: TlsSessions | None = None
+        self._place = ""
+        self._keeps_session = False
+
+    def remember_sessions(self, sessions: TlsSessions, place: str) -> None:
+        """Take up TLS sessions with a server from here, and leave new ones; `place` is where it was reached."""
+        self._sessions, self._place = sessions, place
 
     @property
     def tls_version(self) -> str | None:
@@ -71,22 +58,31 @@ class SocketStream:
         """Tell what SASL can bind to; None in clear text."""
         return channel_binding(self._socket) if isinstance(self._socket, ssl.SSLSocket) else None
 
-    def read(self, deadline: float) -> bytes:
-        """Wait for at least one byte; b"" is the end."""
+    @property
+    def resumed_session(self) -> bool:
+        """Whether TLS took up an earlier session, so that no certificates were exchanged."""
+        return isinstance(self._socket, ssl.SSLSocket) and bool(self._socket.session_reused)
+
+    def read(self, deadline: float, most: int = _READ_SIZE) -> bytes:
+        """Wait for at least one byte and give up to `most`; b"" is the end."""
         if self._early:
-            early, self._early = self._early, b""
+            early, self._early = self._early[:most], self._early[most:]
             return early
         while True:
             # Asked first, so that a peer that always has one more byte cannot hold the caller.
             left = _time_left(deadline, ErrorKind.READ_TIMEOUT)
             try:
-                return self._socket.recv(_READ_SIZE)
+                data = self._socket.recv(most)
             except (BlockingIOError, ssl.SSLWantReadError):
                 self._wait(select.POLLIN, left)
             except ssl.SSLWantWriteError:
                 self._wait(select.POLLOUT, left)
             except OSError as error:
                 raise _broken(error) from None
+            else:
+                if self._keeps_session:
+                    self._keep_session()
+                return data
 
     def read_now(self) -> bytes:
         """Give what has come already. Under TLS that may be nothing to us: a session ticket, half a record."""
@@ -128,18 +124,53 @@ class SocketStream:
 
     def start_tls(self, tls: TlsConfig, server_name: str, deadline: float, *, implicit: bool = False) -> None:
         """Speak TLS from here on; the caller has made sure that nothing read is left over."""
+        context = context_for(tls)
+        session = self._sessions.recall(context, server_name, self._place) if self._sessions is not None else None
+        wrapped = self._wrapped(context, Handshake(server_name, implicit), session)
+        self._shake_hands(wrapped, Handshake(server_name, implicit, wrapped), deadline)
+        if tls.needs_vetting:
+            vet(wrapped, tls, server_name)
+        self._keeps_session = self._sessions is not None
+
+    def answers_tls(self, deadline: float) -> bool:
+        """Whether a server that said nothing was waiting for TLS. A question for diagnosis, and the stream's last."""
+        anyone = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        anyone.check_hostname = False
+        anyone.verify_mode = ssl.CERT_NONE
+        asked = Handshake("", implicit=True)
+        try:
+            self._shake_hands(self._wrapped(anyone, asked, None), asked, deadline)
+        except SmtpError:
+            return False
+        return True
+
+    def abort(self) -> None:
+        """Have whoever waits on this stream find its end at once; the one method that any thread may call."""
+        with suppress(OSError):
+            # Of the base class: the one of `ssl` would take the TLS state from under the thread that uses it.
+            socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+
+    def _wrapped(self, context: ssl.SSLContext, handshake: Handshake, session: ssl.SSLSession | None) -> ssl.SSLSocket:
         try:
             # wrap_socket() loses the socket, unclosed, if the server has reset it by now.
             self._socket.getpeername()
-            wrapped = context_for(tls).wrap_socket(
-                self._socket, server_hostname=server_name, do_handshake_on_connect=False
+            wrapped = context.wrap_socket(
+                self._socket,
+                server_hostname=handshake.server_name or None,
+                do_handshake_on_connect=False,
+                session=session,
             )
         except OSError as error:
-            raise explain(error, server_name, implicit=implicit) from None
+            raise explain(error, handshake) from None
         self._socket = wrapped
-        overdue = ErrorKind.CONNECT_TIMEOUT if implicit else ErrorKind.READ_TIMEOUT
+        return wrapped
+
+    def _shake_hands(self, wrapped: ssl.SSLSocket, handshake: Handshake, deadline: float) -> None:
+        overdue = ErrorKind.CONNECT_TIMEOUT if handshake.implicit else ErrorKind.READ_TIMEOUT
+        heard = b""
         while True:
             left = _time_left(deadline, overdue, Phase.TLS)
+            heard = heard or _peek(wrapped)
             try:
                 wrapped.do_handshake()
             except ssl.SSLWantReadError:
@@ -147,9 +178,15 @@ class SocketStream:
             except ssl.SSLWantWriteError:
                 self._wait(select.POLLOUT, left)
             except OSError as error:
-                raise explain(error, server_name, implicit=implicit) from None
+                raise explain(error, replace(handshake, heard=heard)) from None
             else:
                 return
+
+    def _keep_session(self) -> None:
+        # With TLS 1.3 the server sends its tickets when the handshake is over, before anything else.
+        self._keeps_session = False
+        if self._sessions is not None and isinstance(self._socket, ssl.SSLSocket):
+            self._sessions.keep(self._socket, self._place)
 
     def close(self) -> None:
         """Give everything back; never raises, and may be repeated."""
@@ -162,9 +199,31 @@ class SocketStream:
 
     def _wait(self, event: int, seconds: float) -> int:
         """Give the events that came, 0 for none."""
+        if self._acknowledges and event == select.POLLIN:
+            # Linux drops the option by itself. Without it, it may keep an acknowledgement back for 40 ms, and a server
+            # with Nagle's algorithm its next reply for as long.
+            with suppress(OSError):
+                self._socket.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
         poll = select.poll()
         poll.register(self._socket, event)
         return next((happened for _, happened in poll.poll(seconds * 1000)), 0)
+
+
+def _tune(connected: socket.socket) -> None:
+    # Commands are written whole, so Nagle's algorithm has nothing to gather and only waits.
+    connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _KEEPALIVE.items():
+        if hasattr(socket, name):
+            connected.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+
+def _peek(link: ssl.SSLSocket) -> bytes:
+    """Look at what the server said first, and leave it to OpenSSL."""
+    try:
+        return socket.socket.recv(link, 8, socket.MSG_PEEK)
+    except OSError:
+        return b""
 
 
 def _time_left(deadline: float, kind: ErrorKind, phase: Phase | None = None) -> float:
@@ -179,3 +238,9 @@ def _broken(error: OSError) -> SmtpError:
     return explain_alert(error) or SmtpConnectionError(
         f"the server broke the connection ({cause.lower()})", ErrorKind.CONNECTION_RESET
     )
+
+
+def stream_pair() -> tuple[SocketStream, SocketStream]:
+    """Give two streams that lead to each other within this process, without a network."""
+    near, far = socket.socketpair()
+    return SocketStream(near), SocketStream(far)

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from smtp_transport.client import BatchSendResult, Interceptor, RejectedRecipient, SendResult, SmtpClient
     from smtp_transport.config import (
         PoolConfig,
+        Proxy,
+        ProxyKind,
         SmtpConfig,
         SmtpConfigBuilder,
         TlsConfig,
@@ -66,6 +68,8 @@ if TYPE_CHECKING:
     from smtp_transport.reply import Reply
     from smtp_transport.sasl import ChannelBinding, SaslContext, SaslExchange, SaslMechanism
     from smtp_transport.session import SessionState, SmtpSession
+    from smtp_transport.stream import Dialer, SocketStream, Stream, stream_pair
+    from smtp_transport.tls import TlsSessions
 
 __all__ = [
     "Address",
@@ -86,6 +90,7 @@ __all__ = [
     "CredentialKind",
     "CredentialProvider",
     "Credentials",
+    "Dialer",
     "Email",
     "EmailBuilder",
     "Envelope",
@@ -105,6 +110,8 @@ __all__ = [
     "PooledConnection",
     "Priority",
     "ProtocolError",
+    "Proxy",
+    "ProxyKind",
     "RateLimitError",
     "Receipt",
     "RecipientReceipt",
@@ -124,20 +131,24 @@ __all__ = [
     "SmtpError",
     "SmtpSession",
     "SmtpTimeoutError",
+    "SocketStream",
+    "Stream",
     "TlsConfig",
     "TlsError",
     "TlsMode",
+    "TlsSessions",
     "TlsVersion",
     "Transaction",
     "Transcript",
     "envelope_of",
     "make_message_id",
     "render",
+    "stream_pair",
 ]
 
 _NAMES_OF_MODULE = {
     "client": "BatchSendResult Interceptor RejectedRecipient SendResult SmtpClient",
-    "config": "PoolConfig SmtpConfig SmtpConfigBuilder TlsConfig TlsMode TlsVersion",
+    "config": "PoolConfig Proxy ProxyKind SmtpConfig SmtpConfigBuilder TlsConfig TlsMode TlsVersion",
     "connection": "Connection ConnectionInfo Permit",
     "credentials": "AuthMethod CallableProvider CredentialKind CredentialProvider Credentials OAuth2Token",
     "envelope": "Content Envelope Transaction",
@@ -154,6 +165,8 @@ _NAMES_OF_MODULE = {
     "receipt": "Receipt RecipientReceipt",
     "reply": "Reply",
     "sasl": "ChannelBinding SaslContext SaslExchange SaslMechanism",
+    "stream": "Dialer SocketStream Stream stream_pair",
+    "tls": "TlsSessions",
     "session": "SessionState SmtpSession",
 }
 _HOME = {name: module for module, names in _NAMES_OF_MODULE.items() for name in names.split()}

@@ -7,6 +7,7 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
+from smtp_transport.credentials import NotPickled
 from smtp_transport.fields import Frozen, checked_host
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -21,7 +22,7 @@ class ProxyKind(enum.Enum):
     """RFC 1928, with RFC 1929 if there is a user. Names are resolved by the proxy."""
 
 
-class Proxy(Frozen):
+class Proxy(NotPickled, Frozen):
     """A proxy, from its URL: `http://proxy.example:3128`, `socks5://user:secret@proxy.example`.
 
     The port is 8080 for `http` and 1080 for `socks5` unless told; `socks5h` is another name of `socks5`.

@@ -262,7 +262,8 @@ def test_a_proxy_is_read_from_its_url_and_keeps_its_password_to_itself():
     assert config.proxy == Proxy(kind="socks5", host="2001:db8::1", port=1080, username="us:er", password="p@ss")
     assert "p@ss" not in repr(config)
     assert "us:er" not in repr(config)
-    assert pickle.loads(pickle.dumps(config)) == config  # noqa: S301 - our own
+    with pytest.raises(TypeError):
+        pickle.dumps(config)
 
 
 @pytest.mark.parametrize(

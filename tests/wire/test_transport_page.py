@@ -1,0 +1,56 @@
+"""The examples of docs/transport.md run, in their order, against a server that asks for TLS and a password."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from smtp_transport import errors
+from tests.wire.sink import Sink
+
+PAGE = (Path(__file__).parents[2] / "docs" / "transport.md").read_text(encoding="utf-8")
+
+# The examples speak to smtp.example.com, which is led to the sink. What they take as given is given here.
+RUN = """
+import socket, sys, types
+page, port = sys.argv[1], int(sys.argv[2])
+resolve = socket.getaddrinfo
+def near(host, asked, *options, **more):
+    assert host in ("smtp.example.com", "127.0.0.1"), host
+    return resolve("127.0.0.1", port if host == "smtp.example.com" else asked, *options, **more)
+socket.getaddrinfo = near
+my_tunnel = types.SimpleNamespace(connect=lambda host, asked: socket.create_connection(("127.0.0.1", port)))
+from smtp_transport import Credentials
+given = {"__name__": "example", "credentials": Credentials.password("me", "secret"), "my_tunnel": my_tunnel}
+import re
+for number, example in enumerate(re.findall(r"^```python\\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)):
+    exec(compile(example, f"example {number}", "exec"), given)
+"""
+
+
+@pytest.mark.filterwarnings("ignore:Requiring AUTH while not requiring TLS:UserWarning")
+def test_the_examples_run(issued, ca_file):
+    refused = {"nobody@example.org": "550 5.1.1 no such user"}
+    with Sink(tls=issued("smtp.example.com"), user=(b"me", b"secret"), refuse=refused) as sink:
+        ran = subprocess.run(
+            [sys.executable, "-c", RUN, PAGE, str(sink.port)],
+            capture_output=True,
+            text=True,
+            env=os.environ | {"SSL_CERT_FILE": str(ca_file)},
+            check=False,
+        )
+    assert ran.returncode == 0, ran.stderr
+    told = ran.stdout.splitlines()
+    assert told[0] == "('you@example.org',) () SINK01"
+    assert told[1:4] == [f"('{name}@example.org',) SINK01" for name in ("ada", "bob", "eve")]
+    assert "invalid_recipient_address 550 5.1.1 RCPT False" in told
+    assert sum("you@example.org" in mail.recipients for mail in sink.taken) >= 2
+
+
+def test_every_error_is_in_the_table():
+    named = set(re.findall(r"^\| `(\w+)` \|", PAGE, re.MULTILINE))
+    tree = {e.__name__ for e in vars(errors).values() if isinstance(e, type) and issubclass(e, errors.SmtpError)}
+    assert tree - {"SmtpError"} <= named

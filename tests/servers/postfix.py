@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import re
 import subprocess
 import tempfile
 from collections.abc import Collection, Iterator, Mapping
@@ -76,6 +77,8 @@ verify unix - - n - 1 verify
 virtual unix - n n - - virtual
 """
 
+# What it made itself, such as a notification, came "with" nothing.
+_QUEUE_ID = re.compile(r"\(Postfix\)(?: with \S+)?\s+id (\w+)")
 _TIME = 10
 """Characters of a long queue id that tell seconds and microseconds; they sort as ASCII does."""
 
@@ -100,7 +103,7 @@ class Postfix:
 def _read(path: Path) -> Found:
     content = path.read_bytes()
     trace = content.split(b"\n\n", 1)[0].decode("utf-8", "replace")
-    queue_id = trace.split("(Postfix) with ", 1)[1].split(" id ", 1)[1].split()[0].rstrip(";")
+    queue_id = _QUEUE_ID.findall(trace)[0]
     recipient = trace.split("X-Original-To: ", 1)[1].splitlines()[0]
     return Found((queue_id[:_TIME], recipient), (recipient,), content)
 

@@ -10,7 +10,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
 import celery
@@ -20,6 +20,9 @@ from kombu import Exchange, Queue
 from mailworker.log import logger
 from mailworker.runtime import Runtime
 from mailworker.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from mailworker.workshop import Workshop
 
 DRAIN = "mailworker.drain"
 SEND_EMAIL = "mailworker.send_email"
@@ -38,6 +41,7 @@ class MailApp(celery.Celery):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._runtime: Runtime | None = None
+        self._workshop: Workshop | None = None
         self._runtime_lock = threading.Lock()
         self._stop_flag: mmap.mmap | None = None
         self.is_pool_child = False
@@ -45,20 +49,34 @@ class MailApp(celery.Celery):
         os.register_at_fork(after_in_child=self._start_anew)
 
     def _start_anew(self) -> None:
-        self._runtime, self._runtime_lock = None, threading.Lock()
+        self._runtime, self._workshop, self._runtime_lock = None, None, threading.Lock()
 
     @property
     def runtime(self) -> Runtime:
         """This process's tools; a forked child gets its own, because sockets must not be shared."""
         with self._runtime_lock:
             if self._runtime is None or self._runtime.pid != os.getpid():
-                self._runtime = Runtime(load_settings(), self.ring, get_exponential_backoff_interval, self.is_stopping)
+                self._runtime, self._workshop = Runtime(load_settings(), self.ring), None
             return self._runtime
+
+    @property
+    def workshop(self) -> "Workshop":
+        """This process's tools for delivering; only a worker ever asks."""
+        from mailworker.workshop import Workshop  # noqa: PLC0415 - a web process must not pay for it
+
+        runtime = self.runtime
+        with self._runtime_lock:
+            if self._workshop is None:
+                self._workshop = Workshop(runtime, get_exponential_backoff_interval, self.is_stopping)
+            return self._workshop
 
     def forget_runtime(self) -> None:
         """Close this process's tools; the next use builds new ones from the settings as they are then."""
         runtime, self._runtime = self._runtime, None
+        workshop, self._workshop = self._workshop, None
         if runtime is not None and runtime.pid == os.getpid():
+            if workshop is not None:
+                workshop.close()
             runtime.close()
 
     def share_stop_flag(self) -> None:
@@ -167,5 +185,7 @@ app = MailApp(
     include=["mailworker.tasks", "mailworker.watch"],
     backend="mailworker.results:LedgerBackend",
     set_as_current=False,
+    # Celery's fixup for Django would import the worker's side into every web process; nothing here needs Django.
+    fixups=(),
 )
 app.add_defaults(configuration)

@@ -1,11 +1,10 @@
-"""The composition root: everything a process works with, built from the settings, at first use and after the fork.
+"""The composition root of every process: web processes pay for this and no more. Workers add the workshop.
 
-Law: the only place where rooms are wired together. Nothing here opens a socket before it is needed, and nothing
-survives a fork: a child that asks gets its own.
+Law: rooms are wired together here and in the workshop, nowhere else. Nothing opens a socket before it is needed, and
+nothing survives a fork: a child that asks gets its own.
 """
 
 import os
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -14,19 +13,14 @@ from redis import Redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from mailworker.backoff import Backoff, Interval
-from mailworker.delivery import Drain, LanePolicy, Tools
 from mailworker.intake import Intake, Limits
 from mailworker.keys import lane_of
 from mailworker.ledger import Ledger, LedgerPolicy, LedgerUnavailableError
 from mailworker.options import Options
-from mailworker.record import Acceptance, Accepted, Claiming, NewMail
-from mailworker.relay import smtp_config
-from mailworker.renewal import Renewer
+from mailworker.record import Acceptance, Accepted, NewMail
 from mailworker.report import MailReport, report_on
 from mailworker.sealing import KeyRing
 from mailworker.settings import Settings, SettingsError
-from smtp_transport.client import SmtpClient
 from smtp_transport.message import Email
 
 Ring = Callable[[str], bool]
@@ -36,39 +30,23 @@ _ACCEPT_BYTES = 4_000_000
 
 
 class Runtime:
-    """One process's tools: wired at once, each opening its sockets when it is first used.
+    """What every process of ours works with, web processes too: the door, the ledger, and what may be told of a mail.
 
-    Raises SettingsError for settings that cannot be wired.
+    Wired at once, opening its sockets when first used. Raises SettingsError for settings that cannot be wired.
     """
 
-    def __init__(
-        self, settings: Settings, ring: Ring, interval: Interval, is_stopping: Callable[[], bool] = lambda: False
-    ) -> None:
+    def __init__(self, settings: Settings, ring: Ring) -> None:
         self.settings = settings
+        self.ring = ring
         self.pid = os.getpid()
-        self._ring = ring
-        self._interval = interval
-        self._is_stopping = is_stopping
-        self._lease_ms = int(settings.worker.lease_seconds * 1000)
-        self._clients: dict[str, SmtpClient] = {}
-        self._lock = threading.Lock()
         self.keys = _key_ring(settings)
-        self.redis = _redis(settings, settings.redis.timeout_seconds)
-        self.ledger = _ledger(settings, self.redis)
-        # The watch runs in a worker's event loop, which must not wait long.
-        self._hasty_redis = _redis(settings, min(1.0, settings.redis.timeout_seconds))
-        self.watched_ledger = _ledger(settings, self._hasty_redis)
-        self.renewer = Renewer(self.ledger, self._lease_ms)
+        self.redis = connect(settings, settings.redis.timeout_seconds)
+        self.ledger = ledger_over(self.redis, settings)
         self.intake = Intake(
             Limits(settings.limits.message_bytes, settings.limits.recipients, settings.limits.attachments),
             self.keys,
             {name: lane.max_age_seconds * 1000 for name, lane in settings.lanes.items()},
         )
-
-    def check_relays(self) -> None:
-        """Raise SettingsError unless every lane's relay could be spoken to, as far as settings tell."""
-        for lane in self.settings.lanes.values():
-            self.client(lane.relay)
 
     def post(self, emails: Sequence[Email | Mapping[str, Any]], options: Sequence[Options]) -> list[Accepted]:
         """Make mails of emails, all of one lane, and ring if a bell is due.
@@ -81,7 +59,7 @@ class Runtime:
         for mails in _portions(self.intake.admit(emails, options)):
             acceptance = self._accept(lane, mails)
             if acceptance.bell_due:
-                self._ring(lane)
+                self.ring(lane)
             outcomes += acceptance.outcomes
         return outcomes
 
@@ -96,43 +74,6 @@ class Runtime:
                     raise
                 time.sleep(_ACCEPT_AGAIN_SECONDS)
 
-    def drain(self, lane: str) -> Drain:
-        """Set up one go at a lane."""
-        settings, worker = self.settings.lane(lane), self.settings.worker
-        policy = LanePolicy(
-            lane=lane,
-            # One claim more than attempts are allowed: the last verdict is a verdict, not a crash-loop's end.
-            claiming=Claiming(worker.batch_mails, worker.batch_bytes, self._lease_ms, settings.max_attempts + 1),
-            max_attempts=settings.max_attempts,
-            hold_in_doubt=settings.in_doubt == "hold",
-            slice_seconds=worker.slice_seconds,
-        )
-        backoff = Backoff(
-            self._interval,
-            settings.quick_retries,
-            int(settings.quick_first_seconds * 1000),
-            int(settings.quick_max_seconds * 1000),
-            int(settings.slow_first_seconds * 1000),
-            int(settings.retry_max_seconds * 1000),
-        )
-        tools = Tools(
-            self.ledger,
-            self.client(settings.relay),
-            self.keys,
-            backoff,
-            self.renewer,
-            self._ring,
-            self._is_stopping,
-        )
-        return Drain(policy, tools)
-
-    def client(self, relay: str) -> SmtpClient:
-        """The process's client of a relay, with its connection pool."""
-        with self._lock:
-            if relay not in self._clients:
-                self._clients[relay] = SmtpClient(smtp_config(relay, self.settings.relays[relay]))
-            return self._clients[relay]
-
     def cancel(self, mail_id: str) -> str:
         """End a mail that nobody is sending: "cancelled", or the state that forbids it, or "unknown"."""
         (state,) = self.ledger.cancel(lane_of(mail_id), [mail_id])
@@ -142,7 +83,7 @@ class Runtime:
         """Give ended mails of one lane another go, for as long as the lane lets a mail wait."""
         requeued = self.ledger.requeue(lane, mail_ids, self.settings.lane(lane).max_age_seconds * 1000)
         if requeued.bell_due:
-            self._ring(lane)
+            self.ring(lane)
         return requeued.states
 
     def report(self, mail_id: str) -> MailReport | None:
@@ -151,14 +92,8 @@ class Runtime:
         return None if record is None else report_on(record, self.keys)
 
     def close(self) -> None:
-        """Say QUIT on every link and close every socket."""
-        with self._lock:
-            clients, self._clients = list(self._clients.values()), {}
-        for client in clients:
-            client.shutdown()
-        self.renewer.close()
+        """Close every socket."""
         self.redis.close()
-        self._hasty_redis.close()
 
 
 def _key_ring(settings: Settings) -> KeyRing:
@@ -168,8 +103,11 @@ def _key_ring(settings: Settings) -> KeyRing:
         raise SettingsError(f"MAILWORKER_SEALING__KEYS: {error}") from None
 
 
-def _redis(settings: Settings, timeout: float) -> Redis:
-    """Every call is bounded, and nothing is repeated behind our back: a claim must not be."""
+def connect(settings: Settings, timeout: float) -> Redis:
+    """Make the ledger's client, opening nothing yet.
+
+    Every call is bounded by `timeout` seconds, and nothing is repeated behind our back: a claim must not be.
+    """
     try:
         redis = Redis.from_url(
             settings.redis.url.get_secret_value(),
@@ -185,7 +123,8 @@ def _redis(settings: Settings, timeout: float) -> Redis:
     return redis
 
 
-def _ledger(settings: Settings, redis: Redis) -> Ledger:
+def ledger_over(redis: Redis, settings: Settings) -> Ledger:
+    """Open the ledger that a Redis holds."""
     keep = settings.retention
     policy = LedgerPolicy(
         sent_ms=keep.sent_seconds * 1000, failed_ms=keep.failed_seconds * 1000, key_ms=keep.key_seconds * 1000

@@ -137,5 +137,5 @@ send_email: SendEmail = app.task(base=SendEmail, bind=True, name=SEND_EMAIL, ign
 def drain(lane: str) -> None:
     """Answer a bell: work the lane until it is empty or the slice is over."""
     with app.undisturbed():
-        settled = app.runtime.drain(lane).run()
+        settled = app.workshop.drain(lane).run()
     logger.debug("drained %d mails of lane %s", settled, lane)

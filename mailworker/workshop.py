@@ -1,0 +1,82 @@
+"""The composition root of a worker's processes: what a web process never needs, built at first use, after the fork."""
+
+import threading
+from collections.abc import Callable
+
+from mailworker.backoff import Backoff, Interval
+from mailworker.delivery import Drain, LanePolicy, Tools
+from mailworker.record import Claiming
+from mailworker.relay import smtp_config
+from mailworker.renewal import Renewer
+from mailworker.runtime import Runtime, connect, ledger_over
+from smtp_transport.client import SmtpClient
+
+# The watch runs in a worker's event loop, which must not wait long.
+_WATCH_SECONDS = 1.0
+
+
+class Workshop:
+    """A process's tools for delivering: a client for each relay, with its connections, and what keeps claims alive."""
+
+    def __init__(self, runtime: Runtime, interval: Interval, is_stopping: Callable[[], bool]) -> None:
+        self._runtime = runtime
+        self._interval = interval
+        self._is_stopping = is_stopping
+        self._lease_ms = int(runtime.settings.worker.lease_seconds * 1000)
+        self._clients: dict[str, SmtpClient] = {}
+        self._lock = threading.Lock()
+        self._watch_redis = connect(runtime.settings, min(_WATCH_SECONDS, runtime.settings.redis.timeout_seconds))
+        self.watched_ledger = ledger_over(self._watch_redis, runtime.settings)
+        self.renewer = Renewer(runtime.ledger, self._lease_ms)
+
+    def check_relays(self) -> None:
+        """Raise SettingsError unless every lane's relay could be spoken to, as far as settings tell."""
+        for lane in self._runtime.settings.lanes.values():
+            self.client(lane.relay)
+
+    def drain(self, lane: str) -> Drain:
+        """Set up one go at a lane."""
+        runtime = self._runtime
+        settings, worker = runtime.settings.lane(lane), runtime.settings.worker
+        policy = LanePolicy(
+            lane=lane,
+            # One claim more than attempts are allowed: the last verdict is a verdict, not a crash-loop's end.
+            claiming=Claiming(worker.batch_mails, worker.batch_bytes, self._lease_ms, settings.max_attempts + 1),
+            max_attempts=settings.max_attempts,
+            hold_in_doubt=settings.in_doubt == "hold",
+            slice_seconds=worker.slice_seconds,
+        )
+        backoff = Backoff(
+            self._interval,
+            settings.quick_retries,
+            int(settings.quick_first_seconds * 1000),
+            int(settings.quick_max_seconds * 1000),
+            int(settings.slow_first_seconds * 1000),
+            int(settings.retry_max_seconds * 1000),
+        )
+        tools = Tools(
+            runtime.ledger,
+            self.client(settings.relay),
+            runtime.keys,
+            backoff,
+            self.renewer,
+            runtime.ring,
+            self._is_stopping,
+        )
+        return Drain(policy, tools)
+
+    def client(self, relay: str) -> SmtpClient:
+        """The process's client of a relay, with its connection pool."""
+        with self._lock:
+            if relay not in self._clients:
+                self._clients[relay] = SmtpClient(smtp_config(relay, self._runtime.settings.relays[relay]))
+            return self._clients[relay]
+
+    def close(self) -> None:
+        """Say QUIT on every link and close every socket."""
+        with self._lock:
+            clients, self._clients = list(self._clients.values()), {}
+        for client in clients:
+            client.shutdown()
+        self.renewer.close()
+        self._watch_redis.close()

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         TlsMode,
         TlsVersion,
     )
-    from smtp_transport.connection import Connection, ConnectionInfo, Permit
+    from smtp_transport.connection import Connection, ConnectionInfo, Permit, Stumble
     from smtp_transport.credentials import (
         AuthMethod,
         CallableProvider,
@@ -61,15 +61,18 @@ if TYPE_CHECKING:
     )
     from smtp_transport.oauth import ClientCredentialsProvider, OAuth2Client, RefreshTokenProvider
     from smtp_transport.observation import Event, Observer, Transcript
+    from smtp_transport.options import DeliverBy, DeliveryOptions, Notify, Return
     from smtp_transport.phase import Phase
     from smtp_transport.pool import ConnectionPool, PooledConnection, PoolStatus
-    from smtp_transport.protocol.capabilities import Capabilities
+    from smtp_transport.protocol.capabilities import Capabilities, Limits
+    from smtp_transport.protocol.commands import Command, Expn, Noop, Vrfy
     from smtp_transport.receipt import Receipt, RecipientReceipt
     from smtp_transport.reply import Reply
     from smtp_transport.sasl import ChannelBinding, SaslContext, SaslExchange, SaslMechanism
     from smtp_transport.session import SessionState, SmtpSession
     from smtp_transport.stream import Dialer, SocketStream, Stream, stream_pair
     from smtp_transport.tls import TlsSessions
+    from smtp_transport.wire import WireMode, WireProtocol
 
 __all__ = [
     "Address",
@@ -83,6 +86,7 @@ __all__ = [
     "ChannelBinding",
     "CircuitOpenError",
     "ClientCredentialsProvider",
+    "Command",
     "Connection",
     "ConnectionInfo",
     "ConnectionPool",
@@ -90,15 +94,21 @@ __all__ = [
     "CredentialKind",
     "CredentialProvider",
     "Credentials",
+    "DeliverBy",
+    "DeliveryOptions",
     "Dialer",
     "Email",
     "EmailBuilder",
     "Envelope",
     "ErrorKind",
     "Event",
+    "Expn",
     "InlineImage",
     "Interceptor",
+    "Limits",
     "MessageError",
+    "Noop",
+    "Notify",
     "OAuth2Client",
     "OAuth2Token",
     "Observer",
@@ -118,6 +128,7 @@ __all__ = [
     "RefreshTokenProvider",
     "RejectedRecipient",
     "Reply",
+    "Return",
     "SaslContext",
     "SaslExchange",
     "SaslMechanism",
@@ -133,6 +144,7 @@ __all__ = [
     "SmtpTimeoutError",
     "SocketStream",
     "Stream",
+    "Stumble",
     "TlsConfig",
     "TlsError",
     "TlsMode",
@@ -140,6 +152,9 @@ __all__ = [
     "TlsVersion",
     "Transaction",
     "Transcript",
+    "Vrfy",
+    "WireMode",
+    "WireProtocol",
     "envelope_of",
     "make_message_id",
     "render",
@@ -149,7 +164,7 @@ __all__ = [
 _NAMES_OF_MODULE = {
     "client": "BatchSendResult Interceptor RejectedRecipient SendResult SmtpClient",
     "config": "PoolConfig Proxy ProxyKind SmtpConfig SmtpConfigBuilder TlsConfig TlsMode TlsVersion",
-    "connection": "Connection ConnectionInfo Permit",
+    "connection": "Connection ConnectionInfo Permit Stumble",
     "credentials": "AuthMethod CallableProvider CredentialKind CredentialProvider Credentials OAuth2Token",
     "envelope": "Content Envelope Transaction",
     "errors": (
@@ -159,15 +174,18 @@ _NAMES_OF_MODULE = {
     "message": "Address Attachment Email EmailBuilder InlineImage Priority envelope_of make_message_id render",
     "oauth": "ClientCredentialsProvider OAuth2Client RefreshTokenProvider",
     "observation": "Event Observer Transcript",
+    "options": "DeliverBy DeliveryOptions Notify Return",
     "phase": "Phase",
     "pool": "ConnectionPool PooledConnection PoolStatus",
-    "protocol.capabilities": "Capabilities",
+    "protocol.capabilities": "Capabilities Limits",
+    "protocol.commands": "Command Expn Noop Vrfy",
     "receipt": "Receipt RecipientReceipt",
     "reply": "Reply",
     "sasl": "ChannelBinding SaslContext SaslExchange SaslMechanism",
     "stream": "Dialer SocketStream Stream stream_pair",
     "tls": "TlsSessions",
     "session": "SessionState SmtpSession",
+    "wire": "WireMode WireProtocol",
 }
 _HOME = {name: module for module, names in _NAMES_OF_MODULE.items() for name in names.split()}
 

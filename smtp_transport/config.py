@@ -19,6 +19,7 @@ from smtp_transport.pool_config import PoolConfig
 from smtp_transport.proxy_config import Proxy, ProxyKind
 from smtp_transport.sasl import Mechanisms, SaslMechanism
 from smtp_transport.tls_config import TlsConfig, TlsMode, TlsVersion
+from smtp_transport.wire import WireMode, WireProtocol
 
 __all__ = [
     "IMPLICIT_TLS_PORT",
@@ -64,8 +65,10 @@ class SmtpConfig(Frozen):
     write; `final_timeout`, if given, the wait for the reply to the final dot instead: giving up there leaves the mail
     in doubt, so RFC 5321 section 4.5.3.2.6 asks for ten minutes. `local_hostname` (also `client_id`) is what EHLO says.
     `auth_method` insists on one mechanism; `mechanisms` are SASL mechanisms of your own, tried first where offered.
-    `max_message_size`, in octets, bounds mails besides what the server declares. `pipelining=False` holds the client
-    to one command a round trip. `observers` are told what happens, as events of `smtp_transport.observation`.
+    `max_message_size`, in octets, bounds mails besides what the server declares. `mode` is the fastest way of sending
+    that is used if the server offers it (None: any), `pipelining=False` the same as LOCKSTEP. `window_mails` and
+    `window_octets` bound what is in flight in mode CHUNKED. `protocol` is LMTP for a mail store.
+    `observers` are told what happens, as events of `smtp_transport.observation`.
 
     `unix_socket` (also `host="unix:/run/lmtp"`) is the socket of a server on this machine: `host`, "localhost" unless
     told, is then only the name that its certificate bears, and `tls` is "none" unless told. `proxy` is the URL of a
@@ -89,6 +92,10 @@ class SmtpConfig(Frozen):
     )
     max_message_size: int | None = Field(default=None, ge=1)
     pipelining: bool = True
+    protocol: WireProtocol = WireProtocol.SMTP
+    mode: WireMode | None = None
+    window_mails: int = Field(default=10, ge=1, le=30)
+    window_octets: int = Field(default=1_048_576, ge=1)
     allow_plaintext: bool = False
     allow_plaintext_auth: bool = False
     pool: PoolConfig = PoolConfig()
@@ -131,6 +138,8 @@ class SmtpConfig(Frozen):
                 "tls: 'none' would send mail in clear text over a network; use 'starttls' or 'implicit', or set "
                 "allow_plaintext=True if nobody else is on that network"
             )
+        if self.protocol is WireProtocol.LMTP and self.port == 25:
+            raise ValueError("port: 25 is SMTP's alone (RFC 2033 section 5); name the port of the LMTP server")
         if self.auth_method is not None and self.credentials is None:
             raise ValueError("auth_method: there is nothing to authenticate with; set credentials too, or drop it")
         return self

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
+from smtp_transport.options import DeliveryOptions
+
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
@@ -101,8 +103,10 @@ class Transaction:
     """One mail for the wire.
 
     `render(eight_bit)` gives the content, with 8-bit bodies only if `eight_bit` is true; it is called once the server's
-    capabilities are known, and may be called again for another server. It must not block.
+    capabilities are known, and may be called again for another server. It must not block. `options` are what the mail
+    asks for besides.
     """
 
     envelope: Envelope
     render: Callable[[bool], Content]
+    options: DeliveryOptions | None = None

@@ -47,8 +47,9 @@ class Receipt:
 
     @property
     def final_reply(self) -> Reply | None:
-        """The reply to the content, if there was one."""
-        return next((r.reply for r in self.recipients if r.phase is Phase.DOT and r.reply is not None), None)
+        """The reply to the content, if there was one; of several, with LMTP, one that accepts if there is one."""
+        replies = [r.reply for r in self.recipients if r.phase is Phase.DOT and r.reply is not None]
+        return next((reply for reply in replies if reply.is_positive), replies[0] if replies else None)
 
     @property
     def server_id(self) -> str | None:

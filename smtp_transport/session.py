@@ -33,6 +33,7 @@ from smtp_transport.protocol.capabilities import Capabilities
 from smtp_transport.protocol.content import canonical
 from smtp_transport.receipt import Receipt
 from smtp_transport.stream import Stream
+from smtp_transport.wire import WireProtocol
 
 _TOKENS: Final = frozenset({AuthMethod.XOAUTH2, AuthMethod.OAUTHBEARER})
 
@@ -65,7 +66,8 @@ class SmtpSession:
     @classmethod
     def connect(cls, stream: Stream, config: SmtpConfig) -> Self:
         """Read the greeting and say EHLO. Raises `SmtpError` with its phase; the stream is closed then."""
-        talk = Conversation(stream, config.io_timeout, config.final_timeout, Watch.of(config))
+        lmtp = config.protocol is WireProtocol.LMTP
+        talk = Conversation(stream, config.io_timeout, config.final_timeout, Watch.of(config), lmtp=lmtp)
         try:
             banner = greet(talk)
             return cls(talk, config, Opened(banner, introduce(talk, config.local_hostname)))

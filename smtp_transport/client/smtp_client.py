@@ -10,14 +10,16 @@ from typing import Self
 from smtp_transport.client.interceptors import Hooks, Interceptor
 from smtp_transport.client.results import BatchSendResult, SendResult, result_of
 from smtp_transport.config import PoolConfig, SmtpConfig
-from smtp_transport.connection import Connection, ConnectionInfo, Permit
+from smtp_transport.connection import Connection, ConnectionInfo, Footing, Permit, Stumble
 from smtp_transport.envelope import Content, Transaction
 from smtp_transport.errors import ErrorKind, PoolError, SmtpError
 from smtp_transport.message import Email, envelope_of, make_message_id, render
 from smtp_transport.observation import Observer, Observers
 from smtp_transport.phase import Phase
 from smtp_transport.pool import ConnectionPool, PoolStatus
+from smtp_transport.protocol.commands import Command
 from smtp_transport.receipt import Receipt
+from smtp_transport.reply import Reply
 
 _LINK_GONE = frozenset(
     {
@@ -50,6 +52,7 @@ class SmtpClient:
         self._pool = ConnectionPool(config, open)
         self._hooks = Hooks(interceptors, config.observers)
         self._newest: ConnectionInfo | None = None
+        self._footing = Footing()
 
     def send(self, email: Email) -> SendResult:
         """Send one email; Message-ID and Date are fixed now if it has none.
@@ -107,8 +110,8 @@ class SmtpClient:
         """Send mails over one leased connection; give each one's position and receipt as soon as it is known.
 
         `permit`: see `Permit`; None permits all. A mail that met a link on which the server had hung up goes over a
-        fresh one. When a link is lost otherwise, the mails not begun get no receipt. Raises `SmtpError` if no link can
-        be had.
+        fresh one, and so do those behind the last that the server takes on one link. When a link is lost otherwise, the
+        mails not begun get no receipt. Raises `SmtpError` if no link can be had.
         """
         begun = 0
         fresh = False
@@ -118,6 +121,7 @@ class SmtpClient:
                     self._newest = lease.connection.info()
                 fresh = False
                 first = begun
+                lease.connection.footing = self._footing
                 rest = lease.connection.deliver(transactions[first:], _shifted(permit, first))
                 for position, receipt in rest:
                     if _met_a_closed_door(receipt) and (lease.is_reused or position > 0):
@@ -125,8 +129,23 @@ class SmtpClient:
                         break
                     begun = first + position + 1
                     yield first + position, receipt
+                # A link that the server wants no more mails on is given back, and another takes the rest.
+                fresh = fresh or (lease.connection.is_spent and begun > first)
             if not fresh:
                 return
+
+    def command(self, command: Command) -> Reply:
+        """Say one command on a connection that just proved to be alive, and give the reply, whatever it says.
+
+        Raises as `Connection.command` does, and the `SmtpError` that prevents a connection.
+        """
+        with self._pool.acquire(check=True) as lease:
+            return lease.connection.command(command)
+
+    @property
+    def stumble(self) -> Stumble | None:
+        """Why mails go more slowly than the server offers; None if they do not."""
+        return self._footing.stumble
 
     def test_connection(self) -> ConnectionInfo:
         """Reach the server and authenticate without sending; raises the `SmtpError` that prevents it."""

@@ -4,7 +4,8 @@ Law: one thread at a time; every wait has a deadline. A link that timed out or g
 again. What a mail met is told by its receipt, never by an exception; what prevented the link is raised by `open`.
 """
 
+from smtp_transport.connection.footing import Footing, Stumble
 from smtp_transport.connection.link import Connection, ConnectionInfo
 from smtp_transport.connection.transaction import Permit
 
-__all__ = ["Connection", "ConnectionInfo", "Permit"]
+__all__ = ["Connection", "ConnectionInfo", "Footing", "Permit", "Stumble"]

@@ -30,7 +30,10 @@ _DIAGNOSIS: Final = 1.0
 
 
 class Conversation:
-    """Owns a stream. `patience` is in seconds, for each write and each reply; `final_patience` for the final reply."""
+    """Owns a stream. `patience` is in seconds, for each write and each reply; `final_patience` for the final reply.
+
+    `lmtp`: a final reply comes for each recipient that was accepted.
+    """
 
     def __init__(
         self,
@@ -38,14 +41,17 @@ class Conversation:
         patience: float,
         final_patience: float | None = None,
         watch: Watch | None = None,
+        *,
+        lmtp: bool = False,
     ) -> None:
         self.patience = patience
+        self.lmtp = lmtp
         self._final_patience = final_patience or patience
         self._stream = stream
         self.watch = watch
         if watch is not None:
             watch.connected(stream.tls_version)
-        self._machine = Machine()
+        self._machine = Machine(lmtp=lmtp)
         self._heard: deque[Reply] = deque()
         self._write_failure: SmtpError | None = None
         self._closed = False
@@ -59,6 +65,16 @@ class Conversation:
     def in_transaction(self) -> bool:
         """Whether RSET is needed before the next MAIL."""
         return self._machine.in_transaction
+
+    @property
+    def is_open(self) -> bool:
+        """Whether nobody has closed it on this side."""
+        return not self._closed
+
+    @property
+    def is_mute(self) -> bool:
+        """Whether a write failed, so that all that is left is to hear why."""
+        return self._write_failure is not None
 
     @property
     def tls_version(self) -> str | None:
@@ -75,37 +91,27 @@ class Conversation:
         self.say(command)
         return self.hear()
 
-    def say(self, *commands: Command) -> None:
-        """Write these commands at once. A failure to write is told by `hear`."""
-        phase = phase_of(commands[0])
+    def say(self, *commands: Command, behind: bytes = b"") -> None:
+        """Write these commands at once, `behind` octets of content. A failure to write is told by `hear`."""
         if self._write_failure or self._closed:
-            raise self._broken(self._write_failure or _closed_by("this client"), phase)
+            raise self._broken(self._write_failure or _closed_by("this client"), phase_of(commands[0]))
         try:
-            line = self._machine.send(*commands)
+            lines = self._machine.send(*commands)
         except SmtpError as error:
+            phase = phase_of(commands[0])
             # What the caller may not say harms nothing; what the server may not have said ends the link.
             raise (self._broken(error, phase) if self._machine.failed else at_phase(error, phase)) from error
         if self.watch is not None:
+            if behind:
+                self.watch.poured(len(behind))
             self.watch.said(commands)
-        try:
-            self._stream.write(line, self._deadline())
-        except SmtpError as error:
-            # Its frames hold what was written, and that may be a password.
-            self._write_failure = error.with_traceback(None)
-            self._write_failure.__context__ = None
+        # Behind content the server has nothing to say before it is complete: if it speaks, it gives up on it.
+        self._write(behind + lines if behind else lines, attentive=bool(behind))
 
-    def hear(self) -> Reply:
-        """Wait for the next reply."""
-        deadline = self._deadline(self._final_patience if self._machine.phase is Phase.DOT else self.patience)
-        while not self._heard:
-            phase = self._machine.phase
-            try:
-                data = b"" if self._machine.failed else self._read(deadline)
-                self._take(data)
-            except ProtocolError as error:
-                raise self._broken(error, phase) from error
-            except SmtpError as error:
-                raise self._broken(self._write_failure or self._diagnosed(error, phase), phase) from error
+    def hear(self, at_least: Phase | None = None) -> Reply:
+        """Wait for the next reply. An error falls in its phase, or in phase `at_least` if more was said already."""
+        if not self._heard:
+            self._listen(at_least)
         return self._heard.popleft()
 
     def overhear(self, phase: Phase | None) -> bool:
@@ -137,10 +143,7 @@ class Conversation:
                 if look and self.overhear(Phase.BODY):
                     return self.hear()
                 look = True
-                try:
-                    self._stream.write(chunk[start : start + _CHUNK], self._deadline(), attentive=True)
-                except SmtpError as error:
-                    self._write_failure = error
+                if not self._write(chunk[start : start + _CHUNK], attentive=True):
                     return self.hear()
         return None
 
@@ -176,11 +179,42 @@ class Conversation:
         if self.watch is not None:
             self.watch.heard(exchanges)
 
+    def _write(self, data: bytes, *, attentive: bool = False) -> bool:
+        """Write, piece by piece; False if it failed, which is kept."""
+        write = self._stream.write
+        try:
+            for start in range(0, len(data), _CHUNK):
+                piece = data if len(data) <= _CHUNK else data[start : start + _CHUNK]
+                if attentive:
+                    write(piece, self._deadline(), attentive=True)
+                else:
+                    write(piece, self._deadline())
+        except SmtpError as error:
+            # Its frames hold what was written, and that may be a password.
+            self._write_failure = error.with_traceback(None)
+            self._write_failure.__context__ = None
+            return False
+        return True
+
+    def _listen(self, at_least: Phase | None) -> None:
+        machine = self._machine
+        phase = machine.phase
+        deadline = self._deadline(self._final_patience if phase is Phase.DOT else self.patience)
+        try:
+            while not self._heard:
+                phase = machine.phase
+                data = b"" if machine.failed else self._read(deadline)
+                self._take(data)
+        except SmtpError as error:
+            cause = error if isinstance(error, ProtocolError) else self._write_failure or self._diagnosed(error, phase)
+            raise self._broken(cause, max(phase or Phase.MAIL, at_least) if at_least else phase) from error
+
     def _read(self, deadline: float) -> bytes:
-        data = self._stream.read(deadline)
-        if not data:
-            raise _closed_by("the server")
-        return data
+        return self._stream.read(deadline) or self._end()
+
+    @staticmethod
+    def _end() -> bytes:
+        raise _closed_by("the server")
 
     def _diagnosed(self, error: SmtpError, phase: Phase | None) -> SmtpError:
         """Say why nobody greets us: a server that speaks TLS from the first byte waits for us, as we do for it."""

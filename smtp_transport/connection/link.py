@@ -1,30 +1,47 @@
 """A connection: opened, used for mails, asked how it is, closed."""
 
 import time
-import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Self
 
 from smtp_transport.config import SmtpConfig
+from smtp_transport.connection.alone import carry_one_by_one
+from smtp_transport.connection.chunked import Window, carry_chunked
 from smtp_transport.connection.conversation import Conversation
+from smtp_transport.connection.course import Course
+from smtp_transport.connection.fates import Fates
+from smtp_transport.connection.footing import Footing
 from smtp_transport.connection.lockstep import announce_in_lockstep
 from smtp_transport.connection.opening import Opened, begin
 from smtp_transport.connection.pipelined import announce_pipelined
-from smtp_transport.connection.transaction import Fates, Outgoing, Permit, prepare, send_content
-from smtp_transport.connection.trouble import at_phase, is_out_of_step
+from smtp_transport.connection.streamed import carry_streamed
+from smtp_transport.connection.transaction import Outgoing, Permit, Server, prepare
+from smtp_transport.connection.trouble import at_phase
 from smtp_transport.connection.watch import Watch
 from smtp_transport.envelope import Transaction
-from smtp_transport.errors import ErrorKind, MessageError, SmtpError, TlsError
+from smtp_transport.errors import (
+    ErrorKind,
+    ProtocolError,
+    SmtpConnectionError,
+    SmtpError,
+    SmtpTimeoutError,
+    TlsError,
+)
 from smtp_transport.phase import Phase
 from smtp_transport.protocol.capabilities import Capabilities
 from smtp_transport.protocol.commands import Command, Noop, Quit, Rset
 from smtp_transport.receipt import Receipt
+from smtp_transport.reply import Reply
 from smtp_transport.stream import Dialer, Stream, open_stream
 from smtp_transport.tls import TlsSessions
+from smtp_transport.wire import WireMode, WireProtocol
 
 _FAREWELL: Final = 5.0
 """Seconds to wait for the reply to QUIT: nothing depends on it."""
+_LINK_ERRORS: Final = (ProtocolError, SmtpConnectionError, SmtpTimeoutError)
+_KEPT: Final = frozenset({"", ".", "EHLO", "HELO", "LHLO", "STARTTLS", "AUTH", "MAIL", "RCPT", "DATA", "BDAT", "QUIT"})
+"""Verbs that only this package may say: what they change is remembered here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +66,11 @@ class Connection:
         self._talk = talk
         self._config = config
         self._opened = opened
-        pipelining = opened.capabilities.pipelining and config.pipelining
-        self._announce = announce_pipelined if pipelining else announce_in_lockstep
+        self._limit = opened.capabilities.limits.mails
+        self._transactions = 0
+        self._window = Window(config.window_mails, config.window_octets)
+        self.footing = Footing()
+        """What the server has proven; links to the same server may share one."""
 
     @classmethod
     def open(cls, config: SmtpConfig, dialer: Dialer | None = None, sessions: TlsSessions | None = None) -> Self:
@@ -77,7 +97,8 @@ class Connection:
 
     @classmethod
     def _begin(cls, stream: Stream, config: SmtpConfig, watch: Watch | None) -> Self:
-        talk = Conversation(stream, config.io_timeout, config.final_timeout, watch)
+        lmtp = config.protocol is WireProtocol.LMTP
+        talk = Conversation(stream, config.io_timeout, config.final_timeout, watch, lmtp=lmtp)
         try:
             return cls(talk, config, begin(talk, config))
         except BaseException as error:
@@ -94,7 +115,16 @@ class Connection:
     @property
     def usable(self) -> bool:
         """Whether a mail can be sent on this link, as far as this side knows."""
-        return self._talk.usable
+        return self._talk.usable and not self.is_spent
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether this link has carried as many transactions as the server takes on one (RFC 9422 section 4.1)."""
+        return self._room is not None and self._room <= 0
+
+    @property
+    def _room(self) -> int | None:
+        return None if self._limit is None else self._limit - self._transactions
 
     @property
     def capabilities(self) -> Capabilities:
@@ -119,21 +149,66 @@ class Connection:
             authenticated_as=self._opened.authenticated_as,
         )
 
+    @property
+    def mode(self) -> WireMode:
+        """How mails will follow each other: as fast as the server offers and has proven, and the configuration lets."""
+        capabilities, config = self.capabilities, self._config
+        fastest = config.mode or WireMode.CHUNKED
+        if not (capabilities.pipelining and config.pipelining):
+            fastest = WireMode.LOCKSTEP
+        elif fastest is WireMode.CHUNKED and not capabilities.chunking:
+            fastest = WireMode.STREAMED
+        return self.footing.within(fastest)
+
     def deliver(self, transactions: Sequence[Transaction], permit: Permit) -> Iterator[tuple[int, Receipt]]:
-        """Send mails one after the other; give each one's position and receipt as soon as it is known.
+        """Send mails one after the other; give each one's position and receipt, in order, as soon as it is known.
 
         No `SmtpError` is raised: receipts tell. When the link can't go on, `usable` is False and mails not begun get
-        no receipt. `permit` is asked with one position just before that mail's final dot; a mail without permission is
-        not committed, and costs the link.
+        no receipt. `permit` is asked with positions just before those mails are committed: in mode CHUNKED for a whole
+        window, else for one mail before its final dot. Whoever stops early has to take the receipts of all that were
+        permitted first. A mail without permission is not committed, and may cost the link.
         """
-        for position, transaction in enumerate(transactions):
-            if not self.usable:
+        self._close_if_broken()
+        if not self.usable:
+            return
+        mode, had = self.mode, (self.delivered, self._transactions)
+        course = Course(transactions, self._prepare, self._room, is_fresh=not self._transactions)
+        steps = self._carry(mode, course, permit)
+        trouble: SmtpError | None = None
+        goes_on = True
+        while goes_on:
+            try:
+                goes_on = next(steps, self) is None
+            except BaseException:
+                # The permit failed, or a signal's handler raised: nobody knows how far the conversation came.
                 self.close()
-                return
-            receipt = self._deliver_one(position, transaction, permit)
-            if self._talk.watch is not None:
-                self._talk.watch.delivered(receipt)
-            yield position, receipt
+                raise
+            self.delivered, self._transactions = had[0] + course.mails, had[1] + course.transactions
+            if not goes_on:
+                self._close_if_broken()
+            for position, receipt in course.finished():
+                if trouble is None and isinstance(receipt.error, _LINK_ERRORS):
+                    trouble = receipt.error
+                    self.footing.broke(mode, trouble, f"{self._config.host}:{self._config.port}")
+                if self._talk.watch is not None:
+                    self._talk.watch.delivered(receipt)
+                yield position, receipt
+        if trouble is None and course.mails:
+            self.footing.went_well()
+
+    def command(self, command: Command) -> Reply:
+        """Say one command, built-in or of your own, and give the reply, whatever it says.
+
+        Raises `ProtocolError` (command_sequence_error) for what has a method of its own here or belongs to a mail,
+        and `SmtpError` when the link breaks; then it is closed.
+        """
+        if command.verb in _KEPT or not self._talk.usable:
+            raise ProtocolError(f"{command.verb or 'this'} may not be said here", ErrorKind.COMMAND_SEQUENCE_ERROR)
+        try:
+            self._talk.overhear(None)
+            return self._talk.ask(command)
+        finally:
+            self._close_if_broken()
 
     def noop(self) -> bool:
         """Ask the server for a sign of life."""
@@ -158,8 +233,12 @@ class Connection:
         """Have the thread that uses this link find it gone at once. Any thread may call this, and only this."""
         self._talk.abort()
 
+    def _close_if_broken(self) -> None:
+        if not self._talk.usable:
+            self.close()
+
     def _works(self, command: Command) -> bool:
-        if not self.usable:
+        if not self._talk.usable:
             return False
         try:
             self._talk.overhear(None)
@@ -170,48 +249,17 @@ class Connection:
             self.close()
             raise
 
-    def _deliver_one(self, position: int, transaction: Transaction, permit: Permit) -> Receipt:
-        started = time.monotonic()
-        fates = Fates(transaction.envelope.recipients)
-        error = None
-        try:
-            outgoing = self._prepare(transaction)
-        except SmtpError as unfit:
-            return fates.receipt(at_phase(unfit, Phase.MAIL), time.monotonic() - started)
-        self.delivered += 1
-        try:
-            self._carry(outgoing, fates, lambda: position in permit((position,)))
-        except SmtpError as broken:
-            error = broken
-            if is_out_of_step(broken) and broken.phase is not Phase.DOT:
-                fates.forget()
-        except BaseException:
-            # The permit failed, or a signal's handler raised: nobody knows how far the conversation came.
-            self.close()
-            raise
-        if error is not None or not self.usable:
-            self.close()
-        return fates.receipt(error, time.monotonic() - started)
+    def _prepare(self, position: int, transaction: Transaction, fates: Fates) -> list[Outgoing]:
+        server = Server(self.capabilities, self._config.max_message_size, self._talk.tls_version is not None)
+        return prepare(position, transaction, fates, server)
 
-    def _prepare(self, transaction: Transaction) -> Outgoing:
-        try:
-            return prepare(transaction, self.capabilities, self._config.max_message_size)
-        except SmtpError:
-            raise
-        except Exception as error:  # noqa: BLE001 - `render` is foreign code: one bad mail must not stop those behind it
-            # The exception's text may hold parts of the mail, so only its type and place are told.
-            place = traceback.extract_tb(error.__traceback__)[-1]
-            told = f"the mail could not be rendered: {type(error).__name__} in {place.name}, line {place.lineno}"
-            raise MessageError(told, ErrorKind.ENCODING_FAILED, phase=Phase.MAIL) from None
-
-    def _carry(self, outgoing: Outgoing, fates: Fates, may_commit: Callable[[], bool]) -> None:
-        self._talk.overhear(Phase.MAIL)
-        if self._announce(self._talk, outgoing, fates):
-            send_content(self._talk, outgoing, fates, may_commit)
-            return
-        try:
-            self._talk.overhear(Phase.DATA)
-        except SmtpError as error:
-            # A link that ends now takes nothing from what was said; a reply too many tells that all was shifted.
-            if is_out_of_step(error):
-                raise
+    def _carry(self, mode: WireMode, course: Course, permit: Permit) -> Iterator[None]:
+        match mode:
+            case WireMode.CHUNKED:
+                return carry_chunked(self._talk, course, permit, self._window)
+            case WireMode.STREAMED:
+                return carry_streamed(self._talk, course, permit)
+            case WireMode.PIPELINED:
+                return carry_one_by_one(self._talk, course, permit, announce_pipelined)
+            case WireMode.LOCKSTEP:
+                return carry_one_by_one(self._talk, course, permit, announce_in_lockstep)

@@ -12,7 +12,7 @@ from smtp_transport.connection.trouble import refused, shutdown
 from smtp_transport.errors import ErrorKind, TlsError
 from smtp_transport.phase import Phase
 from smtp_transport.protocol.capabilities import Capabilities
-from smtp_transport.protocol.commands import Ehlo, Helo, StartTls
+from smtp_transport.protocol.commands import Ehlo, Helo, Lhlo, StartTls
 from smtp_transport.reply import Reply
 
 
@@ -48,11 +48,11 @@ def greet(talk: Conversation) -> str:
 
 
 def introduce(talk: Conversation, name: str) -> Capabilities:
-    """Say EHLO, or HELO to a server that knows no EHLO (RFC 5321 section 3.2)."""
-    reply = talk.ask(Ehlo(name))
+    """Say EHLO, or HELO to a server that knows no EHLO (RFC 5321 section 3.2); LHLO with LMTP."""
+    reply = talk.ask(Lhlo(name) if talk.lmtp else Ehlo(name))
     if reply.is_positive:
         return Capabilities.parse(reply)
-    if reply.is_permanent:
+    if reply.is_permanent and not talk.lmtp:
         reply = talk.ask(Helo(name))
         if reply.is_positive:
             return Capabilities()

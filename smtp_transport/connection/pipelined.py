@@ -4,37 +4,33 @@ from contextlib import suppress
 from typing import Final
 
 from smtp_transport.connection.conversation import Conversation
-from smtp_transport.connection.transaction import Fates, Outgoing
+from smtp_transport.connection.transaction import Outgoing
 from smtp_transport.connection.trouble import refused
 from smtp_transport.errors import SmtpError
 from smtp_transport.phase import Phase
 from smtp_transport.protocol.commands import Command, Data, EndOfContent, Mail, Rcpt, Rset
 from smtp_transport.reply import Reply
 
-_GROUP: Final = 100
+MOST_IN_FLIGHT: Final = 100
 """Commands in flight. If both sides filled their send buffers, both would wait for ever (RFC 2920 section 3.1)."""
 
 
-def announce_pipelined(talk: Conversation, outgoing: Outgoing, fates: Fates) -> bool:
+def announce_pipelined(talk: Conversation, outgoing: Outgoing) -> bool:
     """Say it all, then read what became of it; True if the content may be sent.
 
-    Refusals are noted in `fates`. Raises `SmtpError` when the link can't go on.
+    Refusals are noted. Raises `SmtpError` when the link can't go on.
     """
-    reset = (Rset(),) if talk.in_transaction else ()
-    commands: tuple[Command, ...] = (*reset, outgoing.mail, *outgoing.recipients, Data())
-    first_recipient = len(reset) + 1
+    commands = announcement(outgoing, with_reset=talk.in_transaction)
     reply = None
-    for start in range(0, len(commands), _GROUP):
-        group = commands[start : start + _GROUP]
+    for start in range(0, len(commands), MOST_IN_FLIGHT):
+        group = commands[start : start + MOST_IN_FLIGHT]
         talk.say(*group)
-        for position, command in enumerate(group, start - first_recipient):
-            reply = talk.hear()
-            _note(command, reply, position, fates)
-        if not fates.pending:
+        reply = hear_announcement(talk, outgoing, group, start - commands.index(outgoing.mail) - 1)
+        if not outgoing.is_wanted:
             break
-    if reply is None or not reply.is_ready_for_data:
-        return False
-    if fates.pending:
+    if outgoing.binary or reply is None or not reply.is_ready_for_data:
+        return outgoing.binary and outgoing.is_wanted
+    if outgoing.is_wanted:
         return True
     # The server refused everyone and asks for the content all the same. An empty one ends it and reaches nobody; all
     # fates are known, so that even a link which breaks here takes nothing from this mail.
@@ -43,15 +39,30 @@ def announce_pipelined(talk: Conversation, outgoing: Outgoing, fates: Fates) -> 
     return False
 
 
-def _note(command: Command, reply: Reply, position: int, fates: Fates) -> None:
-    match command:
-        case Rset() if not reply.is_positive:
-            raise refused(reply, Phase.MAIL)
-        case Mail() if not reply.is_positive:
-            fates.settle(Phase.MAIL, reply)
-        case Rcpt() if not reply.is_positive:
-            fates.settle(Phase.RCPT, reply, position)
-        case Data() if not reply.is_ready_for_data:
-            fates.settle(Phase.DATA, reply)
-        case _:
-            pass
+def announcement(outgoing: Outgoing, *, with_reset: bool) -> tuple[Command, ...]:
+    """Give what announces a mail: DATA stands at its end, but for content that needs BDAT."""
+    reset = (Rset(),) if with_reset else ()
+    data = () if outgoing.binary else (Data(),)
+    return (*reset, outgoing.mail, *outgoing.recipients, *data)
+
+
+def hear_announcement(talk: Conversation, outgoing: Outgoing, commands: tuple[Command, ...], first: int = -1) -> Reply:
+    """Read the replies to these commands, note refusals, and give the last reply.
+
+    `first`: where the first of them stands, counted from the first RCPT.
+    """
+    fates, whom = outgoing.fates, outgoing.whom
+    for number, command in enumerate(commands, first):
+        reply = talk.hear()
+        match command:
+            case Rset() if not reply.is_positive:
+                raise refused(reply, Phase.MAIL)
+            case Mail() if not reply.is_positive:
+                fates.settle(whom, Phase.MAIL, reply)
+            case Rcpt() if not reply.is_positive:
+                fates.settle((whom[number],), Phase.RCPT, reply)
+            case Data() if not reply.is_ready_for_data:
+                fates.settle(whom, Phase.DATA, reply)
+            case _:
+                pass
+    return reply

@@ -1,139 +1,171 @@
-"""One mail on its way: what is to be said, what became of each recipient, and the step from content to commitment."""
+"""One mail in the words of the wire, for a server with these capabilities: one transaction, or several."""
 
 import traceback
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from smtp_transport.connection.conversation import Conversation
-from smtp_transport.connection.trouble import shutdown
-from smtp_transport.envelope import StreamedContent, Transaction
-from smtp_transport.errors import CancelledError, ErrorKind, MessageError, SmtpError
+from smtp_transport.connection.fates import Fates
+from smtp_transport.envelope import Content, StreamedContent, Transaction
+from smtp_transport.errors import ErrorKind, MessageError, SmtpError
+from smtp_transport.options import DeliveryOptions
 from smtp_transport.phase import Phase
-from smtp_transport.protocol.capabilities import Capabilities
-from smtp_transport.protocol.commands import BodyType, EndOfContent, Mail, Rcpt
-from smtp_transport.protocol.content import canonical, checked, dot_stuffed, dot_stuffed_chunks
-from smtp_transport.receipt import Receipt, RecipientReceipt
-from smtp_transport.reply import Reply
+from smtp_transport.protocol import parameters
+from smtp_transport.protocol.capabilities import Capabilities, Limits
+from smtp_transport.protocol.commands import BodyType, Mail, Rcpt
+from smtp_transport.protocol.content import canonical, checked, dot_stuffed, dot_stuffed_chunks, measured
 
 Permit = Callable[[Sequence[int]], Collection[int]]
 """Asked just before final dots are written, with the positions of the mails: answers which of them may be committed."""
 
+_NO_OPTIONS = DeliveryOptions()
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True, eq=False)
 class Outgoing:
-    """A mail in the words of the wire: `content` is canonical and dot-stuffed, without the final dot.
+    """One transaction of a mail: the mail's position and fates, and what is to be said for whom.
 
-    What is made while it is sent comes as it is, and goes through `pieces` to the wire.
+    `content` is canonical and not dot-stuffed, or as it is if `binary`. What is made while it is sent goes through
+    `pieces` or `raw_pieces` to the wire.
     """
 
+    position: int
+    fates: Fates = field(repr=False)
+    whom: tuple[int, ...]
     mail: Mail
     recipients: tuple[Rcpt, ...]
-    content: bytes | StreamedContent
+    content: bytes | StreamedContent = field(repr=False)
+    size: int
+    binary: bool = False
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether some recipient may still get the mail by this transaction."""
+        return bool(self.fates.pending(self.whom))
+
+    def over(self) -> None:
+        """Note that this transaction has come to its end."""
+        if self.fates.open:
+            self.fates.open -= 1
 
     def pieces(self) -> Iterable[bytes]:
         """Give the content as DATA wants it. Raises `MessageError` in phase BODY if it cannot be made to its end."""
         if isinstance(self.content, StreamedContent):
-            return dot_stuffed_chunks(made(self.content))
+            return dot_stuffed_chunks(_made(checked(self.content.chunks(), self.size)))
+        return (dot_stuffed(self.content),)
+
+    def raw_pieces(self) -> Iterable[bytes]:
+        """Give the content as BDAT wants it. Raises as `pieces` does."""
+        if isinstance(self.content, StreamedContent):
+            return _made((measured if self.binary else checked)(self.content.chunks(), self.size))
         return (self.content,)
 
 
-def prepare(transaction: Transaction, capabilities: Capabilities, max_size: int | None) -> Outgoing:
-    """Translate a transaction for a server with these capabilities; `max_size` in octets bounds it besides.
+@dataclass(frozen=True, slots=True)
+class Server:
+    """What is known of the server when mails are prepared for it. `max_size` is the client's own bound in octets."""
 
-    Raises `MessageError` if this mail cannot be sent to this server. Nothing has been written then.
+    capabilities: Capabilities
+    max_size: int | None = None
+    under_tls: bool = False
+
+
+def prepare(position: int, transaction: Transaction, fates: Fates, server: Server) -> list[Outgoing]:
+    """Translate a mail for a server. Raises `MessageError` if it cannot be sent there; nothing has been written then.
+
+    There is more than one transaction if the server takes fewer recipients in one (RFC 9422).
     """
-    envelope = transaction.envelope
+    try:
+        return _prepared(position, transaction, fates, server)
+    except SmtpError:
+        raise
+    except Exception as error:  # noqa: BLE001 - `render` is foreign code: one bad mail must not stop those behind it
+        raise _foreign(error, "the mail could not be rendered", Phase.MAIL) from None
+
+
+def _prepared(position: int, transaction: Transaction, fates: Fates, server: Server) -> list[Outgoing]:
+    envelope, capabilities = transaction.envelope, server.capabilities
     if not envelope.recipients:
         raise _unfit("the mail has no recipient", ErrorKind.INVALID_RECIPIENT_ADDRESS)
+    options = transaction.options or _NO_OPTIONS
     content = transaction.render(capabilities.eight_bit_mime)
     smtputf8 = envelope.needs_smtputf8 or content.utf8_headers
     if smtputf8 and not capabilities.smtputf8:
         raise _unfit("the mail needs SMTPUTF8, which the server does not offer", ErrorKind.CAPABILITY_MISMATCH)
-    if content.eight_bit and not capabilities.eight_bit_mime:
+    if content.eight_bit and not options.binary and not capabilities.eight_bit_mime:
         raise _unfit("the mail needs 8BITMIME, which the server does not offer", ErrorKind.CAPABILITY_MISMATCH)
-    streamed = isinstance(content, StreamedContent)
-    data = b"" if streamed else canonical(content.data)
-    size = content.size if streamed else len(data)
-    limit = min((limit for limit in (capabilities.max_size, max_size) if limit is not None), default=size)
+    data = _data(content, options)
+    size = content.size if isinstance(data, StreamedContent) else len(data)
+    limit = min((limit for limit in (capabilities.max_size, server.max_size) if limit is not None), default=size)
     if size > limit:
         raise _unfit(f"the mail has {size} octets, {limit} are allowed", ErrorKind.MESSAGE_TOO_LARGE)
+    has_options = transaction.options is not None
     mail = Mail(
         envelope.sender,
-        size=size if capabilities.size else None,
-        body=BodyType.EIGHT_BIT if content.eight_bit else None,
-        smtputf8=smtputf8,
+        size if capabilities.size else None,
+        BodyType.BINARY if options.binary else BodyType.EIGHT_BIT if content.eight_bit else None,
+        smtputf8,
+        parameters.of_mail(options, capabilities, under_tls=server.under_tls) if has_options else (),
     )
-    recipients = tuple(Rcpt(r, smtputf8) for r in envelope.recipients)
-    return Outgoing(mail, recipients, content if isinstance(content, StreamedContent) else dot_stuffed(data))
+    recipients = tuple(
+        [
+            Rcpt(recipient, smtputf8, parameters.of_recipient(options, number) if has_options else ())
+            for number, recipient in enumerate(envelope.recipients)
+        ]
+    )
+    groups = split(envelope.recipients, capabilities.limits)
+    fates.open = len(groups)
+    return [Outgoing(position, fates, whom, mail, _of(recipients, whom), data, size, options.binary) for whom in groups]
 
 
-def made(content: StreamedContent) -> Iterator[bytes]:
-    """Make content while it is sent, canonical and of the announced size. Raises `MessageError` in phase BODY."""
+def _of(recipients: tuple[Rcpt, ...], whom: tuple[int, ...]) -> tuple[Rcpt, ...]:
+    return recipients if len(whom) == len(recipients) else tuple([recipients[position] for position in whom])
+
+
+def _data(content: Content, options: DeliveryOptions) -> bytes | StreamedContent:
+    if isinstance(content, StreamedContent):
+        return content
+    return content.data if options.binary else canonical(content.data)
+
+
+def split(recipients: Sequence[str], limits: Limits) -> list[tuple[int, ...]]:
+    """Share recipients out to transactions within the server's limits (RFC 9422): positions, in order in each."""
+    if limits.recipients is None and limits.domains is None:
+        return [tuple(range(len(recipients)))]
+    most, most_domains = limits.recipients or len(recipients), limits.domains or len(recipients)
+    by_domain: dict[str, list[int]] = {}
+    for position, recipient in enumerate(recipients):
+        by_domain.setdefault(recipient.rpartition("@")[2].lower(), []).append(position)
+    groups: list[list[int]] = []
+    domains = most_domains
+    for positions in by_domain.values():
+        rest = positions
+        while rest:
+            if not groups or len(groups[-1]) >= most or domains >= most_domains:
+                groups.append([])
+                domains = 0
+            room = most - len(groups[-1])
+            groups[-1] += rest[:room]
+            rest = rest[room:]
+            domains += 1
+    return [tuple(sorted(group)) for group in groups]
+
+
+def _made(content: Iterator[bytes]) -> Iterator[bytes]:
+    """Make content while it is sent. Raises `MessageError` in phase BODY."""
     try:
-        yield from checked(content.chunks(), content.size)
+        yield from content
     except MessageError as error:
         raise MessageError(error.message, error.kind, phase=Phase.BODY) from error.__cause__
-    except Exception as error:  # noqa: BLE001 - foreign code, as `render` is; its text may hold parts of the mail
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        told = f"the content could not be made: {type(error).__name__} in {place.name}, line {place.lineno}"
-        raise MessageError(told, ErrorKind.ENCODING_FAILED, phase=Phase.BODY) from None
+    except Exception as error:  # noqa: BLE001 - foreign code, as `render` is
+        raise _foreign(error, "the content could not be made", Phase.BODY) from None
+
+
+def _foreign(error: Exception, what: str, phase: Phase) -> MessageError:
+    """Tell of an exception of foreign code only its type and place: its text may hold parts of the mail."""
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    told = f"{what}: {type(error).__name__} in {place.name}, line {place.lineno}"
+    return MessageError(told, ErrorKind.ENCODING_FAILED, phase=phase)
 
 
 def _unfit(what: str, kind: ErrorKind) -> MessageError:
     return MessageError(what, kind, phase=Phase.MAIL)
-
-
-class Fates:
-    """What is known so far of each recipient. A fate is noted once and stays."""
-
-    def __init__(self, recipients: Sequence[str]) -> None:
-        self._recipients = recipients
-        self._known: list[RecipientReceipt | None] = [None] * len(recipients)
-
-    @property
-    def pending(self) -> list[int]:
-        """Positions of the recipients that may still get the mail."""
-        return [position for position, fate in enumerate(self._known) if fate is None]
-
-    def settle(self, phase: Phase, reply: Reply, position: int | None = None) -> None:
-        """Note the reply that decides about one recipient, or about all that are pending.
-
-        Raises `ProtocolError` if the server leaves with it: nothing more can be said.
-        """
-        for undecided in self.pending:
-            if position in {None, undecided}:
-                self._known[undecided] = RecipientReceipt(self._recipients[undecided], phase, reply)
-        if reply.code == 421:
-            raise shutdown(reply, phase)
-
-    def forget(self) -> None:
-        """Take back all that was noted: the replies belonged to something else."""
-        self._known = [None] * len(self._recipients)
-
-    def receipt(self, error: SmtpError | None, duration: float) -> Receipt:
-        """Sum up. Those who are pending fell with the error, in its phase."""
-        phase = (error.phase if error else None) or Phase.MAIL
-        recipients = (
-            fate or RecipientReceipt(address, phase)
-            for address, fate in zip(self._recipients, self._known, strict=True)
-        )
-        return Receipt(tuple(recipients), error, duration)
-
-
-def send_content(talk: Conversation, outgoing: Outgoing, fates: Fates, may_commit: Callable[[], bool]) -> None:
-    """Write the content, and the final dot if it may be; the server has said 354.
-
-    Raises `SmtpError` when the link can't go on. Up to the dot nothing is sent as far as the server is concerned.
-    """
-    gave_up = talk.pour(outgoing.pieces())
-    if gave_up is not None:
-        fates.settle(Phase.BODY, gave_up)
-        return
-    if not may_commit():
-        # There is no way back from 354 but to leave: every line is content until the dot.
-        raise CancelledError("the mail was not permitted to be committed", phase=Phase.BODY)
-    if talk.overhear(Phase.BODY):
-        # What was said before the dot is no reply to it.
-        fates.settle(Phase.BODY, talk.hear())
-        return
-    fates.settle(Phase.DOT, talk.ask(EndOfContent()))

@@ -25,6 +25,14 @@ def is_out_of_step(error: SmtpError) -> bool:
     return isinstance(error, ProtocolError) and error.kind in _OUT_OF_STEP
 
 
+def moved(error: SmtpError, phase: Phase) -> SmtpError:
+    """Give the same error for a mail that had come to another phase by then."""
+    if error.phase is phase:
+        return error
+    what = error.message.removesuffix(f", while {error.phase.telling}") if error.phase else error.message
+    return type(error)(f"{what}, while {phase.telling}", error.kind, error.code, error.enhanced_code, phase)
+
+
 def refused(reply: Reply, phase: Phase) -> SmtpError:
     """Make an error of a refusal that no mail has a part in: of the greeting, EHLO, STARTTLS or RSET.
 

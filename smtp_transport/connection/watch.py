@@ -15,7 +15,7 @@ from smtp_transport.observation import events
 from smtp_transport.observation.masking import HIDDEN, masked_lines
 from smtp_transport.observation.observers import Observers
 from smtp_transport.phase import Phase
-from smtp_transport.protocol.commands import Auth, Command, Mail
+from smtp_transport.protocol.commands import Auth, Command, LastChunk, Mail
 from smtp_transport.protocol.machine import Exchange, phase_of
 from smtp_transport.receipt import Receipt
 
@@ -85,6 +85,8 @@ class Watch:
             phase = phase_of(command)
             transaction = self._transaction if phase in _CONTENT else 0
             self._said.append((command, now, transaction))
+            if isinstance(command, LastChunk) and command.content is not None:
+                self.poured(command.octets)
             if isinstance(command, Auth):
                 self._auth = (command.mechanism, now)
                 self._tell(events.AuthStarted(at=at, connection=self.id, mechanism=command.mechanism))
@@ -143,6 +145,14 @@ class Watch:
                     transaction=self._transaction,
                 )
             )
+
+    def poured(self, octets: int) -> None:
+        """Content is about to be written in one piece with commands."""
+        self._tell(
+            events.DataSent(
+                at=time.time(), connection=self.id, octets=octets, duration=0.0, transaction=self._transaction
+            )
+        )
 
     def starting_tls(self, server_name: str) -> None:
         """A handshake begins."""

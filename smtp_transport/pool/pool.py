@@ -185,9 +185,7 @@ class ConnectionPool:
     @staticmethod
     def _part(link: Link) -> None:
         """Say QUIT where it can be said, and close."""
-        if link.connection.usable:
-            link.connection.quit()
-        link.connection.close()
+        link.connection.quit()
 
 
 class PooledConnection:

@@ -6,10 +6,27 @@ extension is one property here.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Self
+from datetime import datetime
+from typing import Final, Self
 
 from smtp_transport.protocol import grammar
 from smtp_transport.reply import Reply
+
+_MOST_DIGITS: Final = 20
+"""Of a size (RFC 1870 section 3); the bounds of other extensions are shorter."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the server says it will take at most (RFC 9422 section 4); None where it names no bound.
+
+    `mails`: transactions on one connection (MAILMAX). `recipients`: of one transaction (RCPTMAX). `domains`: different
+    domains among them (RCPTDOMAINMAX).
+    """
+
+    mails: int | None = None
+    recipients: int | None = None
+    domains: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +53,7 @@ class Capabilities:
     @property
     def max_size(self) -> int | None:
         """The largest content in octets; None if the server names none, 0 included (RFC 1870 section 4)."""
-        value = "".join(self.keywords.get("SIZE", ())[:1])
-        # No size has more than 20 digits (RFC 1870 section 3): a longer one is noise.
-        return (int(value) or None) if value.isascii() and value.isdigit() and len(value) <= 20 else None
+        return self._number("SIZE", 0)
 
     @property
     def auth_mechanisms(self) -> tuple[str, ...]:
@@ -84,6 +99,66 @@ class Capabilities:
     def dsn(self) -> bool:
         """RFC 3461."""
         return "DSN" in self.keywords
+
+    @property
+    def binary_mime(self) -> bool:
+        """RFC 3030 section 3; of use with CHUNKING only."""
+        return "BINARYMIME" in self.keywords and self.chunking
+
+    @property
+    def require_tls(self) -> bool:
+        """RFC 8689."""
+        return "REQUIRETLS" in self.keywords
+
+    @property
+    def deliver_by(self) -> bool:
+        """RFC 2852."""
+        return "DELIVERBY" in self.keywords
+
+    @property
+    def least_deliver_by(self) -> int | None:
+        """The shortest deadline in seconds that the server takes; None if it names none (RFC 2852 section 3)."""
+        return self._number("DELIVERBY", 0)
+
+    @property
+    def mt_priority(self) -> bool:
+        """RFC 6710."""
+        return "MT-PRIORITY" in self.keywords
+
+    @property
+    def future_release(self) -> bool:
+        """RFC 4865."""
+        return "FUTURERELEASE" in self.keywords
+
+    @property
+    def longest_hold(self) -> int | None:
+        """The longest delay in seconds; None if the server names none (RFC 4865 section 3)."""
+        return self._number("FUTURERELEASE", 0)
+
+    @property
+    def latest_release(self) -> datetime | None:
+        """The latest moment that a mail may be held until; None if the server names none (RFC 4865 section 3)."""
+        try:
+            found = datetime.fromisoformat("".join(self.keywords.get("FUTURERELEASE", ())[1:2]))
+        except ValueError:
+            return None
+        return found if found.tzinfo else None
+
+    @property
+    def limits(self) -> Limits:
+        """LIMITS (RFC 9422)."""
+        told = dict(word.upper().partition("=")[::2] for word in self.keywords.get("LIMITS", ()))
+        bounds = (_positive(told.get(name, "")) for name in ("MAILMAX", "RCPTMAX", "RCPTDOMAINMAX"))
+        return Limits(*bounds)
+
+    def _number(self, keyword: str, position: int) -> int | None:
+        words = self.keywords.get(keyword, ())
+        return _positive(words[position]) if len(words) > position else None
+
+
+def _positive(text: str) -> int | None:
+    """Read a bound; what is none, or has more digits than any bound has, is noise."""
+    return (int(text) or None) if text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS else None
 
 
 def _keywords(lines: Iterable[str]) -> dict[str, tuple[str, ...]]:

@@ -91,6 +91,13 @@ class Helo(_Hello):
     verb = "HELO"
 
 
+class Lhlo(_Hello):
+    """The greeting of LMTP (RFC 2033 section 4.1)."""
+
+    __slots__ = ()
+    verb = "LHLO"
+
+
 class StartTls(Command):
     """RFC 3207."""
 
@@ -168,10 +175,11 @@ class AuthCancel(Command):
 
 
 class BodyType(enum.Enum):
-    """What the content is made of (RFC 6152)."""
+    """What the content is made of (RFC 6152, RFC 3030 section 3)."""
 
     SEVEN_BIT = "7BIT"
     EIGHT_BIT = "8BITMIME"
+    BINARY = "BINARYMIME"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -257,6 +265,33 @@ class Data(Command):
 
     __slots__ = ()
     verb = "DATA"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class LastChunk(Command):
+    """Send all of the content, which commits the mail (RFC 3030 section 2).
+
+    So many octets follow the line at once: those of `content` if it is given, else the caller writes them.
+    """
+
+    verb: ClassVar[str] = "BDAT"
+
+    octets: int
+    content: bytes | None = None
+
+    def __post_init__(self) -> None:
+        if self.content is not None and len(self.content) != self.octets:
+            raise ProtocolError("a chunk has not the size that it tells", ErrorKind.PROTOCOL)
+
+    @property
+    def argument(self) -> str:
+        """The size, and that nothing comes after it."""
+        return f"{self.octets} LAST"
+
+    @property
+    def masked(self) -> str:
+        """The whole line."""
+        return f"BDAT {self.octets} LAST"
 
 
 class EndOfContent(Command):

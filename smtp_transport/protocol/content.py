@@ -56,6 +56,18 @@ def checked(chunks: Iterable[bytes], size: int) -> Iterator[bytes]:
         raise _broken("is shorter than was announced")
 
 
+def measured(chunks: Iterable[bytes], size: int) -> Iterator[bytes]:
+    """Let chunks of binary content pass that have `size` octets together. Raises `MessageError` as soon as not."""
+    passed = 0
+    for chunk in chunks:
+        passed += len(chunk)
+        if passed > size:
+            raise _broken("is longer than was announced")
+        yield chunk
+    if passed != size:
+        raise _broken("is shorter than was announced")
+
+
 def dot_stuffed_chunks(chunks: Iterable[bytes]) -> Iterator[bytes]:
     """Double the dots that begin lines, in chunks that never cut a CRLF: those of `checked`."""
     at_line_start = True

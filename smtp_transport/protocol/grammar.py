@@ -32,6 +32,7 @@ PARAMETER_VALUE: Final = re.compile(r"[\x21-\x3c\x3e-\x7e]+")
 SASL_MECHANISM: Final = re.compile(r"[A-Z0-9_-]{1,20}")
 """RFC 4422 section 3.1."""
 
+_QCHAR = re.compile(r"[\x21-\x2a\x2c-\x3c\x3e-\x5b\x5d-\x7e]")
 _CONTROL = re.compile("[\x00-\x1f\x7f]")
 # C1 controls and the two Unicode line ends are letters to no one and line ends to some; lone surrogates are not text.
 _CONTROL_BEYOND_ASCII = re.compile("[\x80-\x9f\u2028\u2029\ud800-\udfff]")
@@ -67,6 +68,18 @@ def is_mailbox(text: str, *, utf8: bool = False) -> bool:
 def is_ehlo_argument(text: str) -> bool:
     """Tell whether the text is a domain or an address literal (RFC 5321 section 4.1.1.1)."""
     return len(text) <= 255 and _EHLO_ARGUMENT.fullmatch(text) is not None
+
+
+def xtext(text: str) -> str:
+    """Write printable ASCII as the value of a parameter (RFC 3461 section 4); the caller has made sure that it is."""
+    return "".join(f"+{ord(c):02X}" if c in "+= " else c for c in text)
+
+
+def address_xtext(address: str) -> str:
+    """Write an address as ORCPT wants it: `rfc822;` in xtext, beyond ASCII `utf-8;` with its own escapes (RFC 6533)."""
+    if address.isascii():
+        return f"rfc822;{xtext(address)}"
+    return "utf-8;" + "".join(c if _QCHAR.fullmatch(c) else rf"\x{{{ord(c):X}}}" for c in address)
 
 
 def command_line(text: str, *, utf8: bool = False, limit: int = MAX_COMMAND) -> bytes:

@@ -8,13 +8,13 @@ Replies belong to commands in order. What the server may not do ends the convers
 import enum
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from smtp_transport.errors import ErrorKind, ProtocolError
 from smtp_transport.phase import Phase
-from smtp_transport.protocol.commands import Command, EndOfContent
+from smtp_transport.protocol.commands import Command, EndOfContent, LastChunk
 from smtp_transport.protocol.replies import ReplyReader
 from smtp_transport.reply import Reply
 
@@ -41,6 +41,8 @@ class State(enum.Enum):
     CLOSED = "closed"
     """Nothing more may be said."""
 
+    __hash__ = object.__hash__  # Enum's own is Python code, and is called for every command and every reply
+
 
 _OPEN: Final = frozenset({State.MAIL, State.RCPT})
 _HELLO_SAID: Final = frozenset({State.READY}) | _OPEN
@@ -65,6 +67,12 @@ class Rule:
     alone: bool = False
     once: str = ""
     late: frozenset[State] = frozenset()
+    hoped: State | None = field(init=False)
+    believable: frozenset[State] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "hoped", next(iter(self.outcomes.values())))
+        object.__setattr__(self, "believable", self.legal | self.late)
 
 
 _REFUSED: Final[dict[int, State | None]] = {4: STAY, 5: STAY}
@@ -74,12 +82,15 @@ _GREETING: Final = Rule(frozenset(), {220: State.START, 4: State.CLOSED, 5: Stat
 _HELLO: Final = Rule(_GREETED, {2: State.READY, **_REFUSED}, Phase.EHLO, alone=True)
 _QUESTION: Final = Rule(_GREETED, {2: STAY, **_REFUSED}, alone=True)
 _UNKNOWN: Final = Rule(_HELLO_SAID, {2: STAY, **_REFUSED}, alone=True)
+_GIVEN_UP: Final = EndOfContent()
+_COUNTED: Final = frozenset({Phase.MAIL, Phase.RCPT, Phase.DOT})
 
 # 421 is in no row: it closes the conversation wherever it comes (RFC 5321 section 3.8).
 RULES: Final[Mapping[str, Rule]] = MappingProxyType(
     {
         "EHLO": _HELLO,
         "HELO": _HELLO,
+        "LHLO": _HELLO,
         "STARTTLS": Rule(
             frozenset({State.READY}), {220: State.TLS, **_REFUSED}, Phase.STARTTLS, alone=True, once="STARTTLS"
         ),
@@ -96,6 +107,8 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
             late=frozenset({State.MAIL}),
         ),
         ".": Rule(frozenset({State.CONTENT}), {2: State.READY, 4: State.READY, 5: State.READY}, Phase.DOT),
+        # After a refusal servers differ on whether the transaction is still open (RFC 3030 section 4.2): RSET tells.
+        "BDAT": Rule(frozenset({State.RCPT}), {2: State.READY, **_REFUSED}, Phase.DOT),
         "RSET": Rule(_HELLO_SAID, {2: State.READY, **_REFUSED}, Phase.MAIL),
         "NOOP": _QUESTION,
         "VRFY": _QUESTION,
@@ -113,12 +126,14 @@ class Exchange(NamedTuple):
 
 
 class Machine:
-    """One conversation, from the greeting on."""
+    """One conversation, from the greeting on. `lmtp`: content draws a reply for each recipient that was accepted."""
 
-    __slots__ = ("_achieved", "_ahead", "_awaited", "_failure", "_reader", "state")
+    __slots__ = ("_accepted", "_achieved", "_ahead", "_awaited", "_failure", "_lmtp", "_reader", "state")
 
-    def __init__(self) -> None:
+    def __init__(self, *, lmtp: bool = False) -> None:
         self.state = State.GREETING
+        self._lmtp = lmtp
+        self._accepted = 0  # recipients of the open transaction whose final replies are to come
         self._ahead = State.GREETING  # where the conversation will stand if all goes as hoped
         self._awaited: deque[Command | None] = deque([None])
         self._achieved: set[str] = set()
@@ -127,7 +142,7 @@ class Machine:
 
     @property
     def awaits(self) -> int:
-        """How many replies are still to come."""
+        """How many commands are still without reply."""
         return len(self._awaited)
 
     @property
@@ -163,16 +178,18 @@ class Machine:
         Raises `ProtocolError` with kind COMMAND_SEQUENCE_ERROR if one of them may not be said; then none is.
         """
         ahead, last = self._ahead, self._awaited[-1] if self._awaited else None
-        waiting_alone = bool(self._awaited) and (last is None or _rule(last).alone)
+        waiting_alone = self.failed or (bool(self._awaited) and (last is None or _rule(last).alone))
         lines = []
         for command in commands:
-            rule = _rule(command)
-            if waiting_alone or self.failed or ahead not in rule.legal or rule.once in self._achieved:
+            rule = RULES.get(command.verb, _UNKNOWN)
+            if waiting_alone or ahead not in rule.legal or (rule.once and rule.once in self._achieved):
                 raise ProtocolError(
                     f"{command.verb or 'a SASL response'} may not be said now", ErrorKind.COMMAND_SEQUENCE_ERROR
                 )
             lines.append(command.to_bytes())
-            ahead = next(iter(rule.outcomes.values())) or ahead
+            if isinstance(command, LastChunk) and command.content is not None:
+                lines.append(command.content)
+            ahead = rule.hoped or ahead
             waiting_alone = rule.alone
         if not self._awaited and not self._reader.idle:
             raise self._fail("the server spoke unasked")
@@ -213,35 +230,52 @@ class Machine:
         self._achieved = {"STARTTLS"}
 
     def _pair(self, reply: Reply) -> Exchange:
-        if not self._awaited:
+        awaited = self._awaited
+        if not awaited:
             return self._unasked(reply)
-        command = self._awaited.popleft()
+        command = awaited.popleft()
         rule = _rule(command)
         if reply.code == 421 or self.state is State.CLOSED:
             self.state = State.CLOSED
         else:
             self.state = self._after(rule, reply)
-        if reply.is_positive and rule.once:
+            if self._lmtp and rule.phase in _COUNTED and self._is_one_of_many(rule, reply):
+                awaited.appendleft(command)
+        if rule.once and reply.is_positive:
             self._achieved.add(rule.once)
-        if not self._awaited or self.state is State.CLOSED:
+        if not awaited or self.state is State.CLOSED:
             self._ahead = self.state
         return Exchange(command, reply)
 
+    def _is_one_of_many(self, rule: Rule, reply: Reply) -> bool:
+        """Count recipients as they are accepted, and down again as each gets its final reply (RFC 2033 section 4.2)."""
+        if rule.phase is Phase.MAIL:
+            self._accepted = 0
+        elif rule.phase is Phase.RCPT:
+            self._accepted += reply.is_positive
+        else:
+            self._accepted -= 1
+            if self._accepted > 0:
+                self.state = next(iter(rule.legal))
+                return True
+        return False
+
     def _after(self, rule: Rule, reply: Reply) -> State:
-        outcomes = rule.outcomes
-        if reply.code not in outcomes and reply.code // 100 not in outcomes:
-            raise self._fail("the server gave a reply that its command cannot have", reply.code)
+        outcomes, code = rule.outcomes, reply.code
+        found = code if code in outcomes else code // 100
+        if found not in outcomes:
+            raise self._fail("the server gave a reply that its command cannot have", code)
         # Nothing can be accepted that stands on something refused: the replies belong to other commands than we think.
         # (The greeting stands on nothing: its row has no legal states.)
-        if reply.code < 400 and rule.legal and self.state not in rule.legal | rule.late:
-            raise self._fail("the server accepted a command that cannot follow", reply.code)
-        return outcomes.get(reply.code, outcomes.get(reply.code // 100)) or self.state
+        if code < 400 and self.state not in rule.believable and rule.legal:
+            raise self._fail("the server accepted a command that cannot follow", code)
+        return outcomes[found] or self.state
 
     def _unasked(self, reply: Reply) -> Exchange:
         """A server may give up early, on the content or altogether; anything else unasked is out of step."""
         if self.state is State.CONTENT and reply.code >= 400:
             self.state = self._ahead = State.CLOSED
-            return Exchange(EndOfContent(), reply)
+            return Exchange(_GIVEN_UP, reply)
         if reply.code == 421:
             raise ProtocolError(
                 "the server closes the connection", ErrorKind.SERVER_SHUTDOWN, reply.code, reply.enhanced

@@ -27,15 +27,21 @@ _STRANGERS: Final = (
 )
 
 
+_KNOWN: Final = 64
+"""Lines that a reader knows by heart: a server says the same few again and again."""
+_KNOWN_LINE: Final = 128
+
+
 class ReplyReader:
     """Collects bytes until replies are complete."""
 
-    __slots__ = ("_code", "_failure", "_rest", "_texts")
+    __slots__ = ("_code", "_failure", "_known", "_rest", "_texts")
 
     def __init__(self) -> None:
         self._rest = b""
         self._code = 0
         self._texts: list[str] = []
+        self._known: dict[bytes, Reply] = {}
         self._failure: ProtocolError | None = None
 
     @property
@@ -60,8 +66,10 @@ class ReplyReader:
         replies = []
         try:
             for line in lines:
-                reply = self._take(line)
-                if reply:
+                reply = None if self._texts else self._known.get(line)
+                if reply is None:
+                    reply = self._take(line)
+                if reply is not None:
                     replies.append(reply)
             _check_length(self._rest)
         except ProtocolError as failure:
@@ -87,7 +95,12 @@ class ReplyReader:
         if mark == b"-":
             return None
         texts, self._texts = self._texts, []
-        return _reply(code, texts)
+        reply = _reply(code, texts)
+        if len(texts) == 1 and len(line) <= _KNOWN_LINE:
+            if len(self._known) == _KNOWN:
+                self._known.clear()
+            self._known[line] = reply
+        return reply
 
 
 def _reply(code: int, texts: list[str]) -> Reply:

@@ -104,8 +104,8 @@ GREETED: tuple[Step, ...] = (b"220 mx.example.com ESMTP\r\n", "EHLO client.examp
 
 
 def make_config(**fields: object) -> SmtpConfig:
-    """Make a configuration for a server on this machine; everything else is the default."""
-    plain = {"host": "127.0.0.1", "tls": "none", "local_hostname": "client.example.com"}
+    """Make a configuration for a server on this machine; one mail at a time is in flight unless told otherwise."""
+    plain = {"host": "127.0.0.1", "tls": "none", "local_hostname": "client.example.com", "mode": "pipelined"}
     return SmtpConfig.model_validate(plain | fields)
 
 

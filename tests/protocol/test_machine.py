@@ -18,6 +18,8 @@ from smtp_transport.protocol.commands import (
     EndOfContent,
     Expn,
     Helo,
+    LastChunk,
+    Lhlo,
     Mail,
     Noop,
     Quit,
@@ -31,7 +33,7 @@ from smtp_transport.protocol.machine import RULES, Exchange, Machine, State
 EHLO, MAIL, RCPT, DATA, DOT = Ehlo("me"), Mail("a@b.example"), Rcpt("c@d.example"), Data(), EndOfContent()
 EVERY_COMMAND: tuple[Command, ...] = (
     *(EHLO, Helo("me"), StartTls(), Auth("LOGIN"), AuthResponse(b"x"), MAIL, RCPT, DATA, DOT),
-    *(Rset(), Noop(), Vrfy("x"), Expn("x"), Quit()),
+    *(Rset(), Noop(), Vrfy("x"), Expn("x"), Quit(), Lhlo("me"), LastChunk(9)),
 )
 ROADS: dict[State, tuple[tuple[Command | None, bytes], ...]] = {
     State.GREETING: (),

@@ -1,0 +1,125 @@
+"""Carry one transaction to its end before the next is begun: announce it, then send the content."""
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from smtp_transport.connection.conversation import Conversation
+from smtp_transport.connection.course import Course
+from smtp_transport.connection.transaction import Outgoing, Permit
+from smtp_transport.connection.trouble import is_out_of_step
+from smtp_transport.errors import CancelledError, ErrorKind, ProtocolError, SmtpError
+from smtp_transport.phase import Phase
+from smtp_transport.protocol.commands import EndOfContent, LastChunk
+
+Announce = Callable[[Conversation, Outgoing], bool]
+"""Opens a transaction; True if the content may be sent. Refusals are noted; raises when the link can't go on."""
+
+_NOT_UNDERSTOOD: Final = frozenset({500, 502, 503, 504})
+"""What a server says to a verb that it does not know, or not here (RFC 5321 section 4.2.4)."""
+
+
+def carry_one_by_one(talk: Conversation, course: Course, permit: Permit, announce: Announce) -> Iterator[None]:
+    """Send mails as long as the link lasts; stop after each that is done. What became of each is noted."""
+    while talk.usable and course.peek() is not None:
+        carry_alone(talk, course.take(), permit, announce)
+        yield
+
+
+def carry_alone(talk: Conversation, outgoing: Outgoing, permit: Permit, announce: Announce) -> None:
+    """Send one mail; what became of it is noted. When the link can't go on, it is closed."""
+    try:
+        talk.overhear(Phase.MAIL)
+        if announce(talk, outgoing):
+            (_send_chunk if outgoing.binary else _send_content)(talk, outgoing, permit)
+        else:
+            look_back(talk)
+    except SmtpError as error:
+        fall(talk, outgoing, error)
+    else:
+        outgoing.over()
+
+
+def look_back(talk: Conversation) -> None:
+    """Look whether the server has said more than its refusals. Raises `ProtocolError` if so: all was shifted."""
+    try:
+        talk.overhear(Phase.DATA)
+    except SmtpError as error:
+        # A link that ends now takes nothing from what was said.
+        if is_out_of_step(error):
+            raise
+
+
+def fall(talk: Conversation, outgoing: Outgoing, error: SmtpError) -> None:
+    """Note what broke the link, and close it. Out of step, refusals noted before may have been meant for others."""
+    if is_out_of_step(error) and error.phase is not Phase.DOT:
+        outgoing.fates.forget(outgoing.whom)
+    outgoing.fates.fail(error)
+    talk.close()
+
+
+def may_commit(outgoing: Outgoing, permit: Permit, phase: Phase) -> None:
+    """Ask for permission; raises `CancelledError` if there is none."""
+    if outgoing.position not in permit((outgoing.position,)):
+        raise CancelledError("the mail was not permitted to be committed", phase=phase)
+
+
+def hear_verdict(talk: Conversation, outgoing: Outgoing, at_least: Phase | None = None, *, chunked: bool) -> None:
+    """Wait for what the server says to the content: one reply, or with LMTP one for each who is pending.
+
+    Raises `SmtpError` when the link can't go on. So it is after BDAT with a server that offers it and does not know it:
+    it has read the content as commands, and the mail was not taken.
+    """
+    fates, whom = outgoing.fates, outgoing.whom
+    pending = fates.pending(whom)
+    for turn in [(position,) for position in pending] if talk.lmtp and pending else [whom]:
+        reply = talk.hear(at_least)
+        if chunked and pending and reply.code in _NOT_UNDERSTOOD:
+            fates.unstake(whom)
+            told = f"the server offers CHUNKING and does not know BDAT: {reply.code}"
+            raise ProtocolError(told, ErrorKind.UNEXPECTED_RESPONSE, phase=Phase.DATA)
+        fates.settle(turn, Phase.DOT, reply)
+
+
+def _send_content(talk: Conversation, outgoing: Outgoing, permit: Permit) -> None:
+    """Write the content, and the final dot if it may be; the server has said 354.
+
+    Raises `SmtpError` when the link can't go on. Up to the dot nothing is sent as far as the server is concerned.
+    """
+    gave_up = talk.pour(outgoing.pieces())
+    if gave_up is not None:
+        outgoing.fates.settle(outgoing.whom, Phase.BODY, gave_up)
+        return
+    # There is no way back from 354 but to leave: every line is content until the dot.
+    may_commit(outgoing, permit, Phase.BODY)
+    if talk.overhear(Phase.BODY):
+        # What was said before the dot is no reply to it.
+        outgoing.fates.settle(outgoing.whom, Phase.BODY, talk.hear())
+        return
+    outgoing.fates.stake(outgoing.whom)
+    talk.say(EndOfContent())
+    hear_verdict(talk, outgoing, chunked=False)
+
+
+def _send_chunk(talk: Conversation, outgoing: Outgoing, permit: Permit) -> None:
+    """Write the content as one chunk, which commits the mail with its last octet: so permission is asked before.
+
+    Raises `SmtpError` when the link can't go on.
+    """
+    may_commit(outgoing, permit, Phase.BODY)
+    talk.overhear(Phase.BODY)
+    fates, whom = outgoing.fates, outgoing.whom
+    talk.say(LastChunk(outgoing.size))
+    held = b""
+    for piece in outgoing.raw_pieces():
+        # The last piece is kept back until the content is known to be whole.
+        gave_up = talk.pour((held,)) if held else None
+        if gave_up is not None:
+            fates.settle(whom, Phase.BODY, gave_up)
+            return
+        held = piece
+    fates.stake(whom)
+    gave_up = talk.pour((held,))
+    if gave_up is None:
+        hear_verdict(talk, outgoing, chunked=True)
+    else:
+        fates.settle(whom, Phase.DOT, gave_up)

@@ -1,0 +1,89 @@
+"""The mails of one delivery, in order: taken as the link can carry them, and told of as they are done."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from smtp_transport.connection.fates import Fates
+from smtp_transport.connection.transaction import Outgoing
+from smtp_transport.envelope import Transaction
+from smtp_transport.errors import SmtpError
+from smtp_transport.phase import Phase
+from smtp_transport.receipt import Receipt
+
+Prepare = Callable[[int, Transaction, Fates], list[Outgoing]]
+
+
+@dataclass(slots=True, eq=False)
+class _Ongoing:
+    position: int
+    fates: Fates
+    started: float
+    first: Outgoing | None
+
+
+class Course:
+    """Prepares mails one after the other, when their turn has come.
+
+    `room`: how many transactions may be begun on this link, which is fresh if none was begun on it before.
+
+    A mail that cannot be sent to this server is done at once, and nobody else sees it.
+    """
+
+    def __init__(
+        self,
+        transactions: Sequence[Transaction],
+        prepare: Prepare,
+        room: int | None = None,
+        *,
+        is_fresh: bool = True,
+    ) -> None:
+        self._rest = iter(enumerate(transactions))
+        self._prepare = prepare
+        self._room = room
+        self._is_fresh = is_fresh
+        self._ready: deque[Outgoing] = deque()
+        self._order: deque[_Ongoing] = deque()
+        self.mails = 0
+        """How many mails were begun."""
+        self.transactions = 0
+        """How many transactions were begun."""
+
+    def peek(self) -> Outgoing | None:
+        """Give the next transaction; None if there is none, or no room for all of its mail."""
+        while self._ready and not self._ready[0].fates.open:
+            self._ready.popleft()  # its mail was given up with an earlier one
+        while not self._ready:
+            position, transaction = next(self._rest, (0, None))
+            if transaction is None:
+                return None
+            fates = Fates(transaction.envelope.recipients)
+            ongoing = _Ongoing(position, fates, time.monotonic(), None)
+            self._order.append(ongoing)
+            try:
+                self._ready.extend(self._prepare(position, transaction, fates))
+            except SmtpError as unfit:
+                fates.fail(unfit, Phase.MAIL)
+            else:
+                ongoing.first = self._ready[0]
+        following = self._ready[0]
+        if self._room is not None and self._order[-1].first is following:
+            # One that needs more transactions than a fresh link allows gets them all the same: the server will say no.
+            left = self._room - self.transactions
+            return following if left >= len(self._ready) or (self._is_fresh and not self.transactions) else None
+        return following
+
+    def take(self) -> Outgoing:
+        """Begin the transaction that `peek` gave."""
+        taken = self._ready.popleft()
+        self.transactions += 1
+        self.mails += self._order[-1].first is taken
+        return taken
+
+    def finished(self) -> Iterator[tuple[int, Receipt]]:
+        """Give positions and receipts of the mails that are done, in order."""
+        order = self._order
+        while order and not order[0].fates.open:
+            done = order.popleft()
+            yield done.position, done.fates.receipt(time.monotonic() - done.started)

@@ -1,0 +1,119 @@
+"""One round trip a mail: its content, its dot and the next mail's announcement in one write.
+
+RFC 2920 section 3.1 lets the content be the first of a group, and DATA the last.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from typing import Final
+
+from smtp_transport.connection.alone import carry_alone, fall, hear_verdict, look_back, may_commit
+from smtp_transport.connection.conversation import Conversation
+from smtp_transport.connection.course import Course
+from smtp_transport.connection.pipelined import (
+    MOST_IN_FLIGHT,
+    announce_pipelined,
+    announcement,
+    hear_announcement,
+)
+from smtp_transport.connection.transaction import Outgoing, Permit
+from smtp_transport.connection.trouble import is_out_of_step
+from smtp_transport.errors import SmtpError
+from smtp_transport.phase import Phase
+from smtp_transport.protocol.commands import Command, EndOfContent
+
+_MOST_OCTETS: Final = 131_072
+"""Of content that is written blindly; larger ones go alone, so that a server that gives up is heard."""
+_BESIDES: Final = 3
+"""Commands besides RCPT: the dot of the mail before, MAIL and DATA."""
+
+
+def carry_streamed(talk: Conversation, course: Course, permit: Permit) -> Iterator[None]:
+    """Send mails as long as the link lasts; stop after each that is done. What became of each is noted."""
+    while talk.usable and course.peek() is not None:
+        first = course.take()
+        if not _fits(first):
+            carry_alone(talk, first, permit, announce_pipelined)
+            yield
+            continue
+        waiting = first if _announce(talk, first) else None
+        yield
+        while waiting is not None:
+            waiting = _go_on(talk, course, waiting, permit)
+            yield
+
+
+def _announce(talk: Conversation, outgoing: Outgoing) -> bool:
+    """Announce a mail; True if the server waits for its content."""
+    try:
+        talk.overhear(Phase.MAIL)
+        if announce_pipelined(talk, outgoing):
+            return True
+        look_back(talk)
+    except SmtpError as error:
+        fall(talk, outgoing, error)
+    else:
+        outgoing.over()
+    return False
+
+
+def _go_on(talk: Conversation, course: Course, outgoing: Outgoing, permit: Permit) -> Outgoing | None:
+    """Send the content that the server waits for, and announce the next mail; give that if it is waited for then."""
+    following = course.peek()
+    if following is not None and not _fits(following):
+        following = None
+    commands = announcement(following, with_reset=False) if following is not None else ()
+    try:
+        is_announced = _send(talk, outgoing, commands, permit)
+    except SmtpError as error:
+        fall(talk, outgoing, error)
+        return None
+    is_waited_for = False
+    if following is not None and is_announced:
+        course.take()
+        try:
+            is_waited_for = hear_announcement(talk, following, commands).is_ready_for_data
+            if not is_waited_for:
+                look_back(talk)
+                following.over()
+        except SmtpError as error:
+            if is_out_of_step(error):
+                # What was taken for the verdict on the content may have been none.
+                outgoing.fates.forget(outgoing.whom)
+                outgoing.fates.fail(error)
+            fall(talk, following, error)
+    outgoing.over()
+    return following if is_waited_for else None
+
+
+def _fits(outgoing: Outgoing) -> bool:
+    return (
+        isinstance(outgoing.content, bytes)
+        and not outgoing.binary
+        and outgoing.size <= _MOST_OCTETS
+        and len(outgoing.recipients) + _BESIDES <= MOST_IN_FLIGHT
+    )
+
+
+def _send(talk: Conversation, outgoing: Outgoing, commands: Sequence[Command], permit: Permit) -> bool:
+    """Write content and dot, with what announces the next mail, and hear what is said to the content.
+
+    True if the replies to the announcement are to come. Raises `SmtpError` when the link can't go on.
+    """
+    if not outgoing.is_wanted:
+        # The server refused everyone and asked for the content all the same: an empty one ends it and reaches nobody.
+        # All fates are known, so that even a link which breaks here takes nothing from this mail.
+        with suppress(SmtpError):
+            talk.say(EndOfContent(), *commands)
+            talk.hear()
+        return talk.is_open
+    # There is no way back from 354 but to leave: every line is content until the dot.
+    may_commit(outgoing, permit, Phase.BODY)
+    if talk.overhear(Phase.BODY):
+        # What was said before the content is no reply to it.
+        outgoing.fates.settle(outgoing.whom, Phase.BODY, talk.hear())
+        return False
+    outgoing.fates.stake(outgoing.whom)
+    talk.say(EndOfContent(), *commands, behind=b"".join(outgoing.pieces()))
+    hear_verdict(talk, outgoing, chunked=False)
+    return True

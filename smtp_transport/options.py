@@ -1,0 +1,93 @@
+"""What a mail may ask of the servers on its way, beyond being delivered: DSN, deadlines, priority, secrecy, delay.
+
+Law: these are values, checked when they are made; whether a server can grant them is found out when it is known.
+"""
+
+import enum
+import re
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+_ENVELOPE_ID: Final = re.compile(r"[\x20-\x7e]{1,100}")
+_HIGHEST_SECONDS: Final = 999_999_999
+_CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+
+class Notify(enum.Enum):
+    """When a delivery status notification is wanted (RFC 3461 section 4.1)."""
+
+    NEVER = "NEVER"
+    SUCCESS = "SUCCESS"
+    FAILURE = "FAILURE"
+    DELAY = "DELAY"
+
+
+class Return(enum.Enum):
+    """How much of the mail a notification of failure brings back (RFC 3461 section 4.3)."""
+
+    FULL = "FULL"
+    HEADERS = "HDRS"
+
+
+@dataclass(frozen=True, slots=True)
+class DeliverBy:
+    """The mail is worth delivering for so many `seconds` only (RFC 2852).
+
+    `notify_only`: too late, it is delivered all the same, and the sender is told; otherwise it comes back, and
+    `seconds` is above zero. `trace`: the sender is told where the mail goes to servers that know no deadlines.
+    """
+
+    seconds: int
+    notify_only: bool = False
+    trace: bool = False
+
+    def __post_init__(self) -> None:
+        least = -_HIGHEST_SECONDS if self.notify_only else 1
+        if not least <= self.seconds <= _HIGHEST_SECONDS:
+            raise ValueError(f"seconds: from {least} to {_HIGHEST_SECONDS} (RFC 2852 section 4)")
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryOptions:
+    """Parameters of one mail's transaction. A server that lacks what one of them needs does not get the mail.
+
+    `ret`, `envelope_id` (1 to 100 printable ASCII characters) and `notify` (for every recipient) are those of RFC 3461;
+    so is `original_recipients`: addresses in the order of the envelope's recipients, "" where none is known. `binary`:
+    the content is sent as it is, to servers with BINARYMIME and CHUNKING only (RFC 3030). `require_tls`: every server
+    on the way must use TLS, or the mail comes back (RFC 8689); its opposite is the header `TLS-Required: No`, which
+    belongs to the message. `priority` is from -9 to 9 (RFC 6710). `hold_for` (seconds) or `hold_until` (aware) delays
+    the mail at the server (RFC 4865).
+    """
+
+    ret: Return | None = None
+    envelope_id: str | None = field(default=None, repr=False)
+    notify: frozenset[Notify] = frozenset()
+    original_recipients: tuple[str, ...] = field(default=(), repr=False)
+    binary: bool = False
+    require_tls: bool = False
+    deliver_by: DeliverBy | None = None
+    priority: int | None = None
+    hold_for: int | None = None
+    hold_until: datetime | None = None
+
+    def __post_init__(self) -> None:
+        if self.envelope_id is not None and not _ENVELOPE_ID.fullmatch(self.envelope_id):
+            raise ValueError("envelope_id: give 1 to 100 printable ASCII characters (RFC 3461 section 4.4)")
+        if Notify.NEVER in self.notify and len(self.notify) > 1:
+            raise ValueError("notify: NEVER stands alone (RFC 3461 section 4.1)")
+        if any(_CONTROL.search(address) for address in self.original_recipients):
+            raise ValueError("original_recipients: an address cannot hold a control character")
+        if self.priority is not None and not -9 <= self.priority <= 9:
+            raise ValueError("priority: from -9 to 9 (RFC 6710 section 3)")
+        if self.hold_for is not None and self.hold_until is not None:
+            raise ValueError("hold_for, hold_until: a mail has one of them (RFC 4865 section 4)")
+        if self.hold_for is not None and not 0 < self.hold_for <= _HIGHEST_SECONDS:
+            raise ValueError(f"hold_for: from 1 to {_HIGHEST_SECONDS} seconds (RFC 4865 section 4)")
+        if self.hold_until is not None and self.hold_until.tzinfo is None:
+            raise ValueError("hold_until: give it with a time zone")
+
+    @property
+    def needs_dsn(self) -> bool:
+        """Whether some parameter is of RFC 3461."""
+        return bool(self.ret or self.envelope_id or self.notify or any(self.original_recipients))

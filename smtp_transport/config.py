@@ -52,6 +52,8 @@ def _own_hostname() -> str:
 def _is_address_literal(text: str) -> bool:
     """RFC 5321 section 4.1.3."""
     inner = text[1:-1] if text.startswith("[") and text.endswith("]") else ""
+    if "%" in inner:  # a scope means nothing to another machine
+        return False
     if inner.lower().startswith("ipv6:"):
         return is_ip(inner[5:]) and ":" in inner[5:]
     return is_ip(inner) and ":" not in inner

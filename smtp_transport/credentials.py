@@ -13,8 +13,6 @@ from typing import Annotated, Any, Final, NoReturn, Protocol, Self, runtime_chec
 from pydantic import (
     AliasChoices,
     AwareDatetime,
-    BaseModel,
-    ConfigDict,
     Field,
     GetPydanticSchema,
     SecretStr,
@@ -22,6 +20,8 @@ from pydantic import (
     model_validator,
 )
 from pydantic_core import core_schema
+
+from smtp_transport.fields import Frozen
 
 REFRESH_EARLY: Final = timedelta(minutes=5)
 """A token that ends sooner is replaced before it is used: its end should not fall into a conversation."""
@@ -63,10 +63,8 @@ class NotPickled:
         raise TypeError(f"{type(self).__name__} is not pickled, it holds a secret: build it where it is used")
 
 
-class SecretModel(NotPickled, BaseModel):
+class SecretModel(NotPickled, Frozen):
     """Immutable, closed to unknown names, silent about what it was given, and never pickled."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, populate_by_name=True)
 
 
 class Credentials(SecretModel):
@@ -213,8 +211,10 @@ CredentialSource = Annotated[
     GetPydanticSchema(
         lambda _, handler: core_schema.no_info_wrap_validator_function(
             _source_of,
-            handler(Credentials),
-            serialization=core_schema.wrap_serializer_function_ser_schema(_shown, schema=handler(Credentials)),
+            handler.generate_schema(Credentials),
+            serialization=core_schema.wrap_serializer_function_ser_schema(
+                _shown, schema=handler.generate_schema(Credentials)
+            ),
         )
     ),
 ]

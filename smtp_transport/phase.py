@@ -39,5 +39,5 @@ _TELLING = {
     Phase.RCPT: "sending RCPT TO",
     Phase.DATA: "asking to send the content",
     Phase.BODY: "sending the content",
-    Phase.DOT: "waiting for the final reply: the mail may have been accepted",
+    Phase.DOT: "waiting for the final reply",
 }

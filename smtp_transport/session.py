@@ -138,7 +138,9 @@ class SmtpSession:
     def login_as(self, source: Credentials | CredentialProvider, mechanism: AuthMethod | None = None) -> None:
         """Do the same with ready credentials, or a provider of them."""
         self._expect(SessionState.AUTHENTICATION, "AUTH")
-        insisting = self._config.model_copy(update={"auth_method": mechanism or self._config.auth_method})
+        insisting = self._config.model_copy(
+            update={"auth_method": mechanism or self._config.auth_method, "credentials": source}
+        )
         try:
             user = authenticate(self._talk, insisting, source, self.capabilities)
         except AuthenticationError as error:
@@ -200,8 +202,8 @@ class SmtpSession:
 
     @property
     def _wants_tls(self) -> bool:
-        opportunistic = self._config.tls is TlsMode.OPPORTUNISTIC
-        return self._config.tls is not TlsMode.NONE and not (opportunistic and self._config.may_be_plaintext)
+        may_do_without = self._config.tls in {TlsMode.NONE, TlsMode.OPPORTUNISTIC}
+        return not (may_do_without and self._config.may_be_plaintext)
 
     def _expect(self, state: SessionState, what: str) -> None:
         if self.state is not state:

@@ -29,6 +29,9 @@ def begin(talk: Conversation, config: SmtpConfig) -> Opened:
     """Come to where mails can be sent. Raises `SmtpError` with its phase; the caller closes."""
     if config.tls is TlsMode.IMPLICIT and talk.tls_version is None:
         raise TlsError("implicit TLS was asked for, and the stream is in clear text", phase=Phase.TLS)
+    if config.tls is TlsMode.NONE and talk.tls_version is None and not config.may_be_plaintext:
+        # No configuration that was checked is like this one.
+        raise TlsError("mail may not go in clear text, and TLS was not asked for", phase=Phase.TLS)
     banner = greet(talk)
     capabilities = introduce(talk, config.local_hostname)
     if talk.tls_version is None and config.tls is not TlsMode.NONE and start_tls(talk, config, capabilities):

@@ -7,7 +7,12 @@ from smtp_transport.errors import AuthenticationError, ErrorKind, ProtocolError,
 from smtp_transport.phase import Phase
 from smtp_transport.reply import Reply
 
-_ADDRESS: Final = re.compile(r"[^\s<>()\[\],;:\"]+@[^\s<>()\[\],;:\"]+")
+# Anything that looks like an address, generously. The look-behind has a run of letters tried once, not once for each of
+# its letters: a server chooses the text.
+_ADDRESS: Final = re.compile(
+    r'(?:"(?:[^"\\]|\\.){0,64}"|(?<![^\s<>()\[\],;:"])[^\s<>()\[\],;:"]+)@(?:\[[^\]\s]{0,64}\]|[^\s<>()\[\],;:"]+)'
+)
+_MAX_READ: Final = 2_048
 _MAX_TOLD: Final = 200
 _OUT_OF_STEP: Final = frozenset({ErrorKind.UNEXPECTED_RESPONSE, ErrorKind.INVALID_RESPONSE})
 
@@ -17,6 +22,8 @@ def at_phase(error: SmtpError, phase: Phase | None) -> SmtpError:
     if error.phase is not None or phase is None:
         return error
     told = f"{error.message}, while {phase.telling}"
+    if phase is Phase.DOT:
+        told += ": the mail may have been accepted"
     return type(error)(told, error.kind, error.code, error.enhanced_code, phase)
 
 
@@ -40,11 +47,21 @@ def refused(reply: Reply, phase: Phase) -> SmtpError:
     """
     if reply.code == 421:
         return shutdown(reply, phase)
-    words = _ADDRESS.sub("***", " ".join(reply.lines))[:_MAX_TOLD]
+    words = _masked(" ".join(reply.lines))
     told = f"the server refused, while {phase.telling}: {words or 'no reason given'}"
     if reply.code == 530:
         return AuthenticationError(told, ErrorKind.AUTHENTICATION_REQUIRED, reply.code, reply.enhanced, phase)
     return ProtocolError(told, ErrorKind.UNEXPECTED_RESPONSE, reply.code, reply.enhanced, phase)
+
+
+def _masked(words: str) -> str:
+    """Shorten a server's words, and mask the addresses in them."""
+    if len(words) > _MAX_READ:
+        # Half an address would not look like one: cut between words, and outside of quotes.
+        words = words[:_MAX_READ].rpartition(" ")[0]
+        if words.count('"') % 2:
+            words = words.rpartition('"')[0]
+    return _ADDRESS.sub("***", words)[:_MAX_TOLD]
 
 
 def shutdown(reply: Reply, phase: Phase | None) -> ProtocolError:

@@ -7,18 +7,20 @@ is never used: its answers to hostile input differ between patch levels of Pytho
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, StrictStr, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, ModelWrapValidatorHandler, StrictStr, model_validator
 from pydantic.dataclasses import dataclass
 from pydantic_core import PydanticCustomError
 
+from smtp_transport.fields import silently
 from smtp_transport.message import rules
 from smtp_transport.message.encoded_words import phrase
 
 _LONGEST_ADDRESS = 254  # RFC 5321 section 4.5.3.1.3, less the angle brackets
 _LONGEST_LOCAL_PART = 64  # RFC 5321 section 4.5.3.1.1
 _LONGEST_DOMAIN = 253
+_LONGEST_NAME = 998  # octets: what one header line may hold (RFC 5322 section 2.1.1), encoded-words aside
 
 _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
 _LOCAL = rf"{_ATOM}(?:\.{_ATOM})*"
@@ -66,11 +68,13 @@ def _checked_local_part(local: str) -> str:
         return local
     # A stand-in domain, because email-validator refuses names that are right for us (localhost, .test, .local).
     try:
-        return _validated(f"{local}@example.com").rpartition("@")[0]
+        canonical = _validated(f"{local}@example.com").rpartition("@")[0]
     except ValueError:
         raise _refusal(
             "has a wrong part before the '@'; quote it if it holds spaces or '@', and give several addresses as a list"
         ) from None
+    # NFC can make text longer.
+    return canonical if canonical == local else _checked_local_part(canonical)
 
 
 def _checked_domain(domain: str) -> str:
@@ -108,12 +112,16 @@ def _a_labels(domain: str) -> str:
 
 
 def _checked_name(value: str) -> str | None:
-    return rules.label(value).strip(" ") or None
+    if len(rules.label(value).encode()) > _LONGEST_NAME:
+        raise _refusal("is too long: 998 octets at most")
+    return value.strip(" ") or None
 
 
 @dataclass(frozen=True, slots=True, repr=False, config=ConfigDict(extra="forbid", hide_input_in_errors=True))
 class Address:
     """A mailbox: `email` as local-part@domain with the domain in A-labels, `name` as plain text for people.
+
+    A name has 998 octets of UTF-8 at most.
 
     Raises pydantic.ValidationError for anything that RFC 5321 section 4.1.2, or RFC 6531 for international addresses,
     does not allow, and for every control character.
@@ -122,10 +130,10 @@ class Address:
     email: Annotated[StrictStr, AfterValidator(_checked_email)]
     name: Annotated[StrictStr, AfterValidator(_checked_name)] | None = None
 
-    @model_validator(mode="before")
+    @model_validator(mode="wrap")
     @classmethod
-    def _name_fields(cls, value: Any) -> Any:
-        return rules.named(value, ("email", "name"))
+    def _name_fields(cls, value: Any, validate: ModelWrapValidatorHandler[Self]) -> Self:
+        return silently(validate, rules.named(value, ("email", "name")))
 
     @classmethod
     def parse(cls, text: str) -> "Address":

@@ -7,14 +7,15 @@ import binascii
 import mimetypes
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 from urllib.parse import quote
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, StrictStr, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, ModelWrapValidatorHandler, StrictStr, model_validator
 from pydantic.dataclasses import dataclass
 from pydantic_core import PydanticCustomError
 
 from smtp_transport.errors import ErrorKind, MessageError
+from smtp_transport.fields import silently
 from smtp_transport.message import rules
 
 _UNKNOWN_TYPE = "application/octet-stream"
@@ -51,10 +52,10 @@ class Attachment:
     data: Data
     content_id: ContentId | None = None
 
-    @model_validator(mode="before")
+    @model_validator(mode="wrap")
     @classmethod
-    def _name_fields(cls, value: Any) -> Any:
-        return rules.named(value, ("filename", "content_type", "data", "content_id"))
+    def _name_fields(cls, value: Any, validate: ModelWrapValidatorHandler[Self]) -> Self:
+        return silently(validate, rules.named(value, ("filename", "content_type", "data", "content_id")))
 
     @classmethod
     def from_file(cls, path: str | os.PathLike[str], content_type: str | None = None) -> "Attachment":
@@ -85,10 +86,10 @@ class InlineImage:
     content_type: MediaType
     data: Data
 
-    @model_validator(mode="before")
+    @model_validator(mode="wrap")
     @classmethod
-    def _name_fields(cls, value: Any) -> Any:
-        return rules.named(value, ("content_id", "content_type", "data"))
+    def _name_fields(cls, value: Any, validate: ModelWrapValidatorHandler[Self]) -> Self:
+        return silently(validate, rules.named(value, ("content_id", "content_type", "data")))
 
     def cid_reference(self) -> str:
         """The URL for the `src` of an `img` element."""

@@ -24,6 +24,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from smtp_transport.envelope import Envelope
+from smtp_transport.fields import Silent
 from smtp_transport.message import rules
 from smtp_transport.message.address import Mailbox, Mailboxes
 from smtp_transport.message.attachment import Attachment, InlineImage
@@ -76,7 +77,7 @@ ForeignId = Annotated[StrictStr, AfterValidator(rules.foreign_id)]
 Moment = Annotated[AwareDatetime, AfterValidator(_canonical_date)]
 
 
-class Email(BaseModel):
+class Email(Silent, BaseModel):
     """One email. One address may stand where several are possible; addresses may be text: "Name <local-part@domain>".
 
     Raises pydantic.ValidationError, whose text names each wrong field, the reason and the cure.

@@ -39,7 +39,7 @@ def field(name: str, pieces: Sequence[str]) -> str:
 def unstructured(name: str, text: str) -> str:
     """Write text that means nothing but itself: as it is where ASCII lines can carry it, else as encoded-words."""
     if is_plain(text):
-        if len(name) + len(": ") + len(text) <= LINE:
+        if not text or len(name) + len(": ") + len(text) <= LINE:
             return f"{name}: {text}\r\n"
         if not has_endless_word(text):
             return field(name, cut_at_spaces(text))
@@ -81,9 +81,10 @@ def date_time(moment: datetime) -> str:
 def parameter(name: str, value: str) -> list[str]:
     """Write a MIME parameter in pieces for `field`, without semicolons: those belong to the piece before each.
 
-    ASCII is quoted; else it is percent-encoded UTF-8, in as many sections as its length needs (RFC 2231 sections 3, 4).
+    ASCII is quoted, unless it could be taken for an encoded-word; everything else is percent-encoded UTF-8, in as many
+    sections as its length needs (RFC 2231 sections 3, 4).
     """
-    if value.isascii():
+    if value.isascii() and "=?" not in value:  # which many readers decode, quoted or not
         escaped = value.replace("\\", "\\\\").replace('"', '\\"')
         return [f' {name}="{escaped}"']
     sections = [""]

@@ -40,7 +40,14 @@ def canonical(text: str) -> bytes:
 
 def has_long_line(octets: bytes) -> bool:
     """Whether some line of canonical text is longer than 998 octets."""
-    return len(octets) > LONGEST_LINE and max(map(len, octets.split(b"\r\n"))) > LONGEST_LINE
+    start = 0
+    while len(octets) - start > LONGEST_LINE:
+        # From a line's start to the last line end within reach of it: nothing is copied, however short the lines are.
+        line_end = octets.rfind(b"\r\n", start, start + LONGEST_LINE + len(b"\r\n"))
+        if line_end < 0:
+            return True
+        start = line_end + len(b"\r\n")
+    return False
 
 
 def choose(octets: bytes, *, eight_bit: bool) -> TransferEncoding:

@@ -195,14 +195,18 @@ class PooledConnection:
     clock.
     """
 
+    # Here, so that a finalizer finds them even if a signal's exception fell into __init__.
+    _connection: Connection | None = None
+    _is_over = True
+    is_reused = False
+    acquired_at = 0.0
+    watch: PoolWatch | None = None
+
     def __init__(self, pool: ConnectionPool, books: Books) -> None:
         self._pool = pool
         self._books = books
         self.ticket = books.ticket()
-        self._connection: Connection | None = None
-        self.is_reused = False
-        self.acquired_at = 0.0
-        self.watch: PoolWatch | None = None
+        self._is_over = False
 
     @property
     def id(self) -> int:
@@ -226,6 +230,7 @@ class PooledConnection:
         if self._connection is not None:
             self._connection = None
             self._pool.take_back(self._books, self.ticket)
+            self._is_over = True
             if self.watch is not None:
                 self.watch.released()
 
@@ -239,7 +244,7 @@ class PooledConnection:
 
     def __del__(self) -> None:
         # Dropped without release: by a signal's exception between two bytecodes, or by a caller without `with`.
-        if hasattr(self, "ticket"):
+        if not self._is_over:
             _drop(self._books, self.ticket)
 
 

@@ -163,11 +163,10 @@ def _positive(text: str) -> int | None:
 
 def _keywords(lines: Iterable[str]) -> dict[str, tuple[str, ...]]:
     """Gather parameters by keyword; a keyword said twice has those of both lines."""
-    gathered: dict[str, tuple[str, ...]] = {}
+    gathered: dict[str, list[str]] = {}
     for line in lines:
         # "AUTH=LOGIN PLAIN" was the form before RFC 2554, and old servers say it beside the new one.
         words = (line.replace("=", " ", 1) if line[:5].upper() == "AUTH=" else line).split()
         if words and grammar.KEYWORD.fullmatch(words[0]):
-            keyword = words[0].upper()
-            gathered[keyword] = gathered.get(keyword, ()) + tuple(words[1:])
-    return gathered
+            gathered.setdefault(words[0].upper(), []).extend(words[1:])
+    return {keyword: tuple(parameters) for keyword, parameters in gathered.items()}

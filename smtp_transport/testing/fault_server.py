@@ -24,8 +24,9 @@ class FaultServer:
     """Plays one script for each connection: the first for the first, and the last one for all that are left.
 
     `tls`: a server-side context for `StartTls`. After its last step a script hangs up. Leaving the `with` block stops
-    the server and raises `ScriptBroken` if a client said something else than its script expected, or hung up instead
-    (`strict=False`: `problems` tells, and that is all). `conversations` has what clients said.
+    the server and raises `ScriptBroken` if a client said something else than its script expected, or hung up instead,
+    or if a step of your own raised anything (`strict=False`: `problems` tells, and that is all). `conversations` has
+    what clients said.
     """
 
     def __init__(self, *scripts: Sequence[Step], tls: ssl.SSLContext | None = None, strict: bool = True) -> None:
@@ -112,6 +113,9 @@ class FaultServer:
                 break
             except ScriptBroken as error:
                 self.problems.append(f"connection {connection}, step {number}: {error}")
+                break
+            except Exception as error:  # noqa: BLE001 - a step of the test's own may raise anything, and its test must hear
+                self.problems.append(f"connection {connection}, step {number} {step}: {type(error).__name__}: {error}")
                 break
         peer.close()
         peer.conversation.is_over = True

@@ -145,3 +145,17 @@ def test_two_scripts_are_two_connections(client_for, email):
         with pytest.raises(SmtpError):
             client.send(email())
         assert client.send(email()).is_complete_success
+
+
+class Stumble:
+    def play(self, peer):
+        raise ZeroDivisionError(peer.read_line())
+
+
+def test_whatever_a_step_raises_is_told_and_ends_the_conversation():
+    with FaultServer([Say("220 hi"), Stumble(), Say("250 never")], strict=False) as server:
+        assert said_to(server, b"EHLO me\r\n") == b"220 hi\r\n"
+        server.wait_until(lambda: server.conversations[0].is_over)
+    (problem,) = server.problems
+    assert "connection 1, step 2" in problem
+    assert problem.endswith("ZeroDivisionError: EHLO me")

@@ -8,6 +8,7 @@ from contextlib import suppress
 
 import pytest
 
+from smtp_transport.pool import PooledConnection
 from tests.wire.pooling import counts, used, wait_for_pending
 
 
@@ -96,3 +97,26 @@ def test_no_place_is_lost_wherever_an_interruption_strikes(pool_of, server, cloc
         assert idle <= 1
         used(pool, timeout=0)
     assert line > 30
+
+
+def test_a_lease_that_was_released_leaves_nothing_to_its_finalizer(pool_of, server, monkeypatch):
+    dropped = []
+    monkeypatch.setattr("smtp_transport.pool.pool._drop", lambda books, ticket: dropped.append(ticket.number))
+    pool = pool_of(server, max_connections=2)
+    released, lost = pool.acquire(), pool.acquire()
+    numbers = released.id, lost.id
+    released.release()
+    del released
+    gc.collect()
+    assert dropped == []
+    lost.connection.close()
+    del lost
+    gc.collect()
+    assert dropped == [numbers[1]]
+
+
+def test_a_lease_that_an_exception_kept_from_being_made_needs_no_finalizer():
+    half_made = PooledConnection.__new__(PooledConnection)
+    half_made.release()
+    half_made.__del__()
+    assert not half_made.is_reused

@@ -1,7 +1,6 @@
 """Those who send: each opens one connection, then sends as many copies of one rendered mail as it is asked to."""
 
 import asyncio
-import importlib
 import importlib.util
 import smtplib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,7 +9,7 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any
 
-from smtp_transport import Connection, Content, Email, Envelope, SmtpConfig, Transaction, render
+from smtp_transport import Connection, Content, Email, Envelope, SmtpConfig, Transaction, WireMode, render
 
 SENDER, RECIPIENT = "a@x.test", "b@y.test"
 OCTETS = 5_000
@@ -21,14 +20,7 @@ Contender = Callable[[int], AbstractContextManager[Send]]
 """Takes a port of the loopback interface; gives what sends so many mails over one connection."""
 
 
-def _ways() -> Mapping[str, Mapping[str, Any]]:
-    if "mode" not in SmtpConfig.model_fields:
-        return {"lockstep": {"pipelining": False}, "pipelined": {"pipelining": True}}
-    modes = importlib.import_module("smtp_transport.wire").WireMode
-    return {mode.value: {"mode": mode} for mode in modes}
-
-
-WAYS = MappingProxyType(_ways())
+WAYS: Mapping[str, Mapping[str, Any]] = MappingProxyType({mode.value: {"mode": mode} for mode in WireMode})
 """Our modes, as fields of a configuration that insist on one."""
 
 

@@ -32,9 +32,7 @@ def reconnecting(times: int) -> Section:
         "a new session": {"CPU us": whole, "of a new one": 1.0},
         "a session taken up": {"CPU us": short, "of a new one": short / whole},
     }
-    return Section(
-        "Reconnecting under TLS", "CPU of this side, to the end of EHLO; certificates are checked.", rows
-    )
+    return Section("Reconnecting under TLS", "CPU of this side, to the end of EHLO; certificates are checked.", rows)
 
 
 def _open(config: SmtpConfig, sessions: TlsSessions | None) -> float:

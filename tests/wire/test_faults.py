@@ -66,7 +66,8 @@ def failure_of(client_for, email):
                 client.send(email("someone@example.org", text_body=text))
             status = client.pool_status()
         assert (status.total, status.in_use) == (0, 0)
-        assert len(server.conversations) == 1
+        # Never a second one; and none at all if the client had given up before a busy server came to accept it.
+        assert len(server.conversations) <= 1
         for secret in ("s3cret", "someone", "example.org", "xxxx"):
             assert secret not in f"{failed.value} {failed.value!r}"
         return failed.value

@@ -21,6 +21,7 @@ from mailworker.verdict import Fate, Scope, Verdict, is_credentials_refusal, jud
 from smtp_transport.client import SmtpClient
 from smtp_transport.envelope import Transaction
 from smtp_transport.errors import PoolError, SmtpError
+from smtp_transport.message import EncodedFiles
 from smtp_transport.receipt import Receipt
 
 # A relay that fails is left alone for half a second, then twice as long each time, at most this long.
@@ -54,6 +55,7 @@ class Tools:
     renewer: Renewer
     ring: Callable[[str], bool]
     is_stopping: Callable[[], bool]
+    encoded: EncodedFiles = field(default_factory=lambda: EncodedFiles(0))
 
 
 @dataclass(slots=True)
@@ -129,7 +131,7 @@ class Drain:
     def _open(self, claim: Claim) -> "_Mail | None":
         """Make a claim's payload a transaction to the recipients still pending, or settle what cannot be opened."""
         try:
-            return _Mail.of(claim, open_mail(claim, self.tools.keys))
+            return _Mail.of(claim, open_mail(claim, self.tools.keys), self.tools.encoded)
         except UnreadableError as error:
             logger.error("mail %s cannot be opened: %s", claim.id, error)
             self._settle([_unopened(claim, error)])
@@ -211,10 +213,10 @@ class _Mail:
     pending: tuple[int, ...]
 
     @classmethod
-    def of(cls, claim: Claim, opened: Opened) -> "_Mail":
+    def of(cls, claim: Claim, opened: Opened, encoded: EncodedFiles) -> "_Mail":
         """Address the mail to those who have not got it yet."""
         pending = tuple(i for i, letter in enumerate(claim.recipients) if letter == Fate.DEFERRED.value)
-        return cls(claim, opened.transaction_to(pending), pending)
+        return cls(claim, opened.transaction_to(pending, encoded), pending)
 
 
 def _settlement(mail: _Mail, verdicts: Sequence[Verdict], policy: LanePolicy, backoff: Backoff) -> Settlement:

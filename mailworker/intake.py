@@ -9,7 +9,8 @@ import hashlib
 import secrets
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from email.message import Message
 from typing import Any
 
 import msgpack
@@ -18,9 +19,23 @@ from mailworker.keys import new_mail_id
 from mailworker.options import Options, RefusedError
 from mailworker.record import Claim, NewMail
 from mailworker.sealing import KeyRing, SealError
-from smtp_transport.envelope import Content, Envelope, Transaction
+from smtp_transport.envelope import Envelope, Transaction
 from smtp_transport.errors import MessageError
-from smtp_transport.message import Email, envelope_of, make_message_id, pack, render, unpack
+from smtp_transport.message import (
+    AnyMessage,
+    Email,
+    EncodedFiles,
+    FileAttachment,
+    RawEmail,
+    envelope_of,
+    make_message_id,
+    pack,
+    pack_raw,
+    render,
+    transaction_of,
+    unpack,
+    unpack_raw,
+)
 
 
 class UnreadableError(Exception):
@@ -49,15 +64,12 @@ class Opened:
     """A claimed mail's contents: the whole envelope, and the email."""
 
     envelope: Envelope
-    email: Email
+    email: Email | RawEmail
 
-    def transaction_to(self, places: Sequence[int]) -> Transaction:
+    def transaction_to(self, places: Sequence[int], cache: EncodedFiles | None = None) -> Transaction:
         """Address the mail to the recipients at these places of the envelope."""
         recipients = tuple(self.envelope.recipients[place] for place in places)
-        return Transaction(Envelope(self.envelope.sender, recipients), self._render)
-
-    def _render(self, eight_bit: bool) -> Content:  # noqa: FBT001 - Transaction.render's signature
-        return render(self.email, eight_bit=eight_bit)
+        return replace(transaction_of(self.email, cache=cache), envelope=Envelope(self.envelope.sender, recipients))
 
 
 class Intake:
@@ -68,8 +80,8 @@ class Intake:
         self._keys = keys
         self._max_age_ms = max_age_ms
 
-    def admit(self, emails: Sequence[Email | Mapping[str, Any]], options: Sequence[Options]) -> list[NewMail]:
-        """Make mails of emails, in their order.
+    def admit(self, emails: Sequence[AnyMessage | Mapping[str, Any]], options: Sequence[Options]) -> list[NewMail]:
+        """Make mails of emails, in their order; messages of the standard library and bytes are emails too.
 
         Raises RefusedError, or pydantic's ValidationError for a mapping that is no email; then none is made.
         """
@@ -79,15 +91,13 @@ class Intake:
             for place, (email, option) in enumerate(zip(emails, options, strict=True))
         ]
 
-    def _admit(self, email: Email | Mapping[str, Any], options: Options, mail_id: str, now_ms: int) -> NewMail:
-        email = self._checked(email if isinstance(email, Email) else _from_mapping(email))
-        email = email.stamped(
-            message_id=email.message_id or make_message_id(secrets.token_hex(16), _domain_of(email)),
-            date=email.date or dt.datetime.fromtimestamp(now_ms / 1000, dt.UTC),
-        )
-        envelope = envelope_of(email)
-        payload = msgpack.packb(pack(email), use_bin_type=True)
-        self._check_size(email, len(payload))
+    def _admit(self, what: AnyMessage | Mapping[str, Any], options: Options, mail_id: str, now_ms: int) -> NewMail:
+        try:
+            email, envelope = self._stamped(_read(what), now_ms)
+            payload = msgpack.packb(pack(email) if isinstance(email, Email) else pack_raw(email), use_bin_type=True)
+            self._check_size(email, len(payload))
+        except MessageError as error:  # what a RawEmail is refused for, and a file that is gone
+            raise RefusedError(f"email: {error.message}") from error
         facts = msgpack.packb([envelope.sender, list(envelope.recipients), email.message_id], use_bin_type=True)
         return NewMail(
             id=mail_id,
@@ -102,27 +112,45 @@ class Intake:
             key=_digest(options.idempotency_key) if options.idempotency_key else None,
         )
 
-    def _checked(self, email: Email) -> Email:
+    def _stamped(self, email: Email | RawEmail, now_ms: int) -> tuple[Email | RawEmail, Envelope]:
+        """Check the counts, and fix Message-ID, Date and envelope."""
+        now = dt.datetime.fromtimestamp(now_ms / 1000, dt.UTC)
+        envelope = envelope_of(email) if isinstance(email, Email) else email.envelope
+        self._check_counts(email, len(envelope.recipients))
+        message_id = email.message_id or make_message_id(secrets.token_hex(16), _domain_of(email, envelope))
+        if isinstance(email, Email):
+            return email.stamped(message_id, email.date or now), envelope
+        return email.stamped(message_id, now), envelope
+
+    def _check_counts(self, email: Email | RawEmail, recipients: int) -> None:
         limits = self._limits
-        recipients, attachments = len(email.recipients), len(email.attachments) + len(email.inline_images)
         if recipients > limits.recipients:
             raise RefusedError(f"to, cc, bcc: {recipients} recipients; limits.recipients allows {limits.recipients}")
+        if not isinstance(email, Email):
+            return
+        attachments = len(email.attachments) + len(email.inline_images)
         if attachments > limits.attachments:
             raise RefusedError(f"attachments: {attachments} files; limits.attachments allows {limits.attachments}")
-        return email
+        # Told before they are read: files on disk may be larger than memory.
+        on_disk = sum(file.size for file in email.attachments if isinstance(file, FileAttachment))
+        if on_disk > limits.message_bytes:
+            raise self._too_large(on_disk)
 
-    def _check_size(self, email: Email, packed: int) -> None:
+    def _check_size(self, email: Email | RawEmail, packed: int) -> None:
         """Refuse what is too large. Rendering tells exactly, and is done only where a bound does not settle it."""
         most = self._limits.message_bytes
         # No encoding in use more than triples a text, and headers are bounded by the number of recipients.
         if packed * 3 + 16_384 <= most:
             return
-        size = len(render(email, eight_bit=False).data)
-        if size > most:
-            raise RefusedError(
-                f"attachments, text_body, html_body: the message would be {size} bytes long, over the limit of {most} "
-                "(limits.message_bytes)"
-            )
+        content = render(email, eight_bit=False) if isinstance(email, Email) else email.render(eight_bit=False)
+        if content.size > most:
+            raise self._too_large(content.size)
+
+    def _too_large(self, size: int) -> RefusedError:
+        return RefusedError(
+            f"attachments, text_body, html_body: the message would be {size} bytes long, over the limit of "
+            f"{self._limits.message_bytes} (limits.message_bytes)"
+        )
 
     def _expires_in_ms(self, options: Options) -> int | None:
         if isinstance(options.expires, int | float):
@@ -134,14 +162,16 @@ def open_mail(claim: Claim, keys: KeyRing) -> Opened:
     """Open a claimed mail. Raises UnreadableError."""
     try:
         sender, recipients, _ = open_envelope(claim.id, claim.envelope, keys)
-        email = unpack(msgpack.unpackb(keys.open(claim.payload, claim.id, "payload")))
+        envelope = Envelope(sender, recipients)
+        packed = msgpack.unpackb(keys.open(claim.payload, claim.id, "payload"))
+        email = unpack_raw(packed, envelope) if "raw" in packed else unpack(packed)
     except SealError as error:
         raise UnreadableError(str(error), error.is_key_missing) from None
     except MessageError:
         raise UnreadableError("written by a newer version of mailworker", True) from None
     except (TypeError, ValueError, LookupError, AttributeError, msgpack.UnpackException) as error:
         raise UnreadableError(f"corrupt payload ({type(error).__name__})", False) from None
-    return Opened(Envelope(sender, recipients), email)
+    return Opened(envelope, email)
 
 
 def open_envelope(mail_id: str, blob: bytes, keys: KeyRing) -> tuple[str, tuple[str, ...], str]:
@@ -150,10 +180,17 @@ def open_envelope(mail_id: str, blob: bytes, keys: KeyRing) -> tuple[str, tuple[
     return sender, tuple(recipients), message_id
 
 
-def _from_mapping(email: Mapping[str, Any]) -> Email:
-    if not isinstance(email, Mapping):
-        raise RefusedError(f"email: must be an Email or a dict of its fields, not {type(email).__name__}")
-    return Email.from_dict(email)
+def _read(what: AnyMessage | Mapping[str, Any]) -> Email | RawEmail:
+    if isinstance(what, Email | RawEmail):
+        return what
+    if isinstance(what, bytes | Message):
+        return RawEmail.of(what)
+    if not isinstance(what, Mapping):
+        raise RefusedError(
+            "email: must be an Email or a dict of its fields, a message of the standard library or its bytes, "
+            f"not {type(what).__name__}"
+        )
+    return Email.from_dict(what)
 
 
 def _digest(key: str) -> str:
@@ -161,8 +198,12 @@ def _digest(key: str) -> str:
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _domain_of(email: Email) -> str:
-    return envelope_of(email).sender.rpartition("@")[2]
+def _domain_of(email: Email | RawEmail, envelope: Envelope) -> str:
+    """Name the sender's domain, or else the author's; a message from nobody gets a name that stands for no host."""
+    domain = envelope.sender.rpartition("@")[2]
+    if not domain and isinstance(email, Email):
+        domain = email.from_.domain
+    return domain or "message-id.invalid"
 
 
 def _epoch_ms(moment: object) -> int | None:

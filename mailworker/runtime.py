@@ -21,7 +21,7 @@ from mailworker.record import Acceptance, Accepted, NewMail
 from mailworker.report import MailReport, report_on
 from mailworker.sealing import KeyRing
 from mailworker.settings import Settings, SettingsError
-from smtp_transport.message import Email
+from smtp_transport.message import AnyMessage
 
 Ring = Callable[[str], bool]
 # A Redis that restarts is back in about a second; a stale connection is replaced at the second try.
@@ -48,7 +48,7 @@ class Runtime:
             {name: lane.max_age_seconds * 1000 for name, lane in settings.lanes.items()},
         )
 
-    def post(self, emails: Sequence[Email | Mapping[str, Any]], options: Sequence[Options]) -> list[Accepted]:
+    def post(self, emails: Sequence[AnyMessage | Mapping[str, Any]], options: Sequence[Options]) -> list[Accepted]:
         """Make mails of emails, all of one lane, and ring if a bell is due.
 
         Raises RefusedError for an email, LookupError for a lane, LedgerError when the ledger did not answer in time.

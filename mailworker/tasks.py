@@ -17,7 +17,7 @@ from mailworker.ledger import LedgerError
 from mailworker.log import logger
 from mailworker.options import Options, RefusedError
 from mailworker.results import MailResult
-from smtp_transport.message import Email
+from smtp_transport.message import AnyMessage, Email
 
 _OPTIONS = ("countdown", "eta", "expires", "priority", "idempotency_key", "lane")
 # One script call must not keep the ledger from others for long.
@@ -35,13 +35,16 @@ class SendEmail(Task[Any, Any]):
     # Celery's events would show the arguments of foreign messages, which are mails.
     send_events = False
 
-    def delay(self, email: Email | Mapping[str, Any], **options: Any) -> MailResult:
-        """Accept one email. `options` are those of `apply_async`."""
+    def delay(self, email: AnyMessage | Mapping[str, Any], **options: Any) -> MailResult:
+        """Accept one email: an Email, a dict of its fields, a message of the standard library, or a message's bytes.
+
+        `options` are those of `apply_async`.
+        """
         return self.apply_async((email,), **options)
 
     def apply_async(  # type: ignore[override]
         self,
-        args: Sequence[Email | Mapping[str, Any]] | None = None,
+        args: Sequence[AnyMessage | Mapping[str, Any]] | None = None,
         kwargs: Mapping[str, Any] | None = None,
         **options: Any,
     ) -> MailResult:
@@ -55,7 +58,7 @@ class SendEmail(Task[Any, Any]):
         (outcome,) = app.runtime.post(emails, [_options(options)])
         return MailResult(outcome.id, app=app)
 
-    def many(self, emails: Iterable[Email | Mapping[str, Any]], **options: Any) -> list[MailResult]:
+    def many(self, emails: Iterable[AnyMessage | Mapping[str, Any]], **options: Any) -> list[MailResult]:
         """Accept many emails, a script call for each hundred, with the options of `apply_async` for all of them.
 
         An `idempotency_key` is completed by each email's place (`key:0`, `key:1`, …), so a repeated call makes no

@@ -10,9 +10,11 @@ from mailworker.relay import smtp_config
 from mailworker.renewal import Renewer
 from mailworker.runtime import Runtime, connect, ledger_over
 from smtp_transport.client import SmtpClient
+from smtp_transport.message import EncodedFiles
 
 # The watch runs in a worker's event loop, which must not wait long.
 _WATCH_SECONDS = 1.0
+_CACHE_BYTES = 32_000_000
 
 
 class Workshop:
@@ -25,6 +27,7 @@ class Workshop:
         self._lease_ms = int(runtime.settings.worker.lease_seconds * 1000)
         self._clients: dict[str, SmtpClient] = {}
         self._lock = threading.Lock()
+        self._encoded = EncodedFiles(_CACHE_BYTES)
         self._watch_redis = connect(runtime.settings, min(_WATCH_SECONDS, runtime.settings.redis.timeout_seconds))
         self.watched_ledger = ledger_over(self._watch_redis, runtime.settings)
         self.renewer = Renewer(runtime.ledger, self._lease_ms)
@@ -62,6 +65,7 @@ class Workshop:
             self.renewer,
             runtime.ring,
             self._is_stopping,
+            self._encoded,
         )
         return Drain(policy, tools)
 

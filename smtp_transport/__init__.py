@@ -32,7 +32,8 @@ if TYPE_CHECKING:
         Credentials,
         OAuth2Token,
     )
-    from smtp_transport.envelope import Content, Envelope, Transaction
+    from smtp_transport.dkim import DkimSigner, Signer
+    from smtp_transport.envelope import Content, Envelope, StreamedContent, Transaction
     from smtp_transport.errors import (
         AuthenticationError,
         CancelledError,
@@ -51,13 +52,20 @@ if TYPE_CHECKING:
     from smtp_transport.message import (
         Address,
         Attachment,
+        AutoSubmitted,
+        Calendar,
         Email,
         EmailBuilder,
+        EncodedFiles,
+        FileAttachment,
         InlineImage,
         Priority,
+        RawEmail,
+        Unsubscribe,
         envelope_of,
         make_message_id,
         render,
+        transaction_of,
     )
     from smtp_transport.oauth import ClientCredentialsProvider, OAuth2Client, RefreshTokenProvider
     from smtp_transport.observation import Event, Observer, Transcript
@@ -79,7 +87,9 @@ __all__ = [
     "Attachment",
     "AuthMethod",
     "AuthenticationError",
+    "AutoSubmitted",
     "BatchSendResult",
+    "Calendar",
     "CallableProvider",
     "CancelledError",
     "Capabilities",
@@ -97,12 +107,15 @@ __all__ = [
     "DeliverBy",
     "DeliveryOptions",
     "Dialer",
+    "DkimSigner",
     "Email",
     "EmailBuilder",
+    "EncodedFiles",
     "Envelope",
     "ErrorKind",
     "Event",
     "Expn",
+    "FileAttachment",
     "InlineImage",
     "Interceptor",
     "Limits",
@@ -123,6 +136,7 @@ __all__ = [
     "Proxy",
     "ProxyKind",
     "RateLimitError",
+    "RawEmail",
     "Receipt",
     "RecipientReceipt",
     "RefreshTokenProvider",
@@ -135,6 +149,7 @@ __all__ = [
     "SendResult",
     "SessionState",
     "Severity",
+    "Signer",
     "SmtpClient",
     "SmtpConfig",
     "SmtpConfigBuilder",
@@ -144,6 +159,7 @@ __all__ = [
     "SmtpTimeoutError",
     "SocketStream",
     "Stream",
+    "StreamedContent",
     "Stumble",
     "TlsConfig",
     "TlsError",
@@ -152,6 +168,7 @@ __all__ = [
     "TlsVersion",
     "Transaction",
     "Transcript",
+    "Unsubscribe",
     "Vrfy",
     "WireMode",
     "WireProtocol",
@@ -159,6 +176,7 @@ __all__ = [
     "make_message_id",
     "render",
     "stream_pair",
+    "transaction_of",
 ]
 
 _NAMES_OF_MODULE = {
@@ -166,12 +184,16 @@ _NAMES_OF_MODULE = {
     "config": "PoolConfig Proxy ProxyKind SmtpConfig SmtpConfigBuilder TlsConfig TlsMode TlsVersion",
     "connection": "Connection ConnectionInfo Permit Stumble",
     "credentials": "AuthMethod CallableProvider CredentialKind CredentialProvider Credentials OAuth2Token",
-    "envelope": "Content Envelope Transaction",
+    "dkim": "DkimSigner Signer",
+    "envelope": "Content Envelope StreamedContent Transaction",
     "errors": (
         "AuthenticationError CancelledError CircuitOpenError ErrorKind MessageError PoolError ProtocolError "
         "RateLimitError Severity SmtpConnectionError SmtpError SmtpTimeoutError TlsError"
     ),
-    "message": "Address Attachment Email EmailBuilder InlineImage Priority envelope_of make_message_id render",
+    "message": (
+        "Address Attachment AutoSubmitted Calendar Email EmailBuilder EncodedFiles FileAttachment InlineImage Priority "
+        "RawEmail Unsubscribe envelope_of make_message_id render transaction_of"
+    ),
     "oauth": "ClientCredentialsProvider OAuth2Client RefreshTokenProvider",
     "observation": "Event Observer Transcript",
     "options": "DeliverBy DeliveryOptions Notify Return",

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from smtp_transport.client.results import SendResult
 from smtp_transport.errors import SmtpError
-from smtp_transport.message import Email
+from smtp_transport.message import Email, RawEmail
 from smtp_transport.observation import events
 from smtp_transport.observation.observers import Observers
 
@@ -27,6 +27,10 @@ class Interceptor:
         """
         return email
 
+    def before_send_raw(self, message: RawEmail) -> RawEmail:
+        """Do the same for a message that another program made, of the standard library or bytes."""
+        return message
+
     def after_send(self, result: SendResult) -> None:
         """Look at what became of an email that reached someone."""
 
@@ -41,24 +45,18 @@ class Hooks:
         self._interceptors = tuple(interceptors)
         self._observers = observers
 
-    def admit(self, email: Email) -> Email | SmtpError:
-        """Give what is to be sent in an email's place, or why it is not."""
-        try:
-            for interceptor in self._interceptors:
-                email = interceptor.before_send(email)
-        except SmtpError as refusal:
-            return refusal
+    def admit(self, email: Email | RawEmail) -> Email | RawEmail:
+        """Give what is to be sent in an email's place. Raises the `SmtpError` of an interceptor that refuses it."""
+        for interceptor in self._interceptors:
+            email = interceptor.before_send(email) if isinstance(email, Email) else interceptor.before_send_raw(email)
         return email
 
-    def started(self, email: Email) -> None:
+    def started(self, message_id: str, recipients: int, has_attachments: bool) -> None:  # noqa: FBT001 - the event's
         """Tell observers of an email that is ready to be sent."""
         if self._observers:
             self._observers.tell(
                 events.SendStarted(
-                    at=time.time(),
-                    message_id=email.message_id or "",
-                    recipients=len(email.recipients),
-                    has_attachments=bool(email.attachments),
+                    at=time.time(), message_id=message_id, recipients=recipients, has_attachments=has_attachments
                 )
             )
 

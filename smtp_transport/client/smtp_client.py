@@ -1,19 +1,19 @@
 """The client: emails through a pool of connections to one server."""
 
-import secrets
 import time
 from collections.abc import Callable, Collection, Generator, Iterable, Sequence
-from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
 
 from smtp_transport.client.interceptors import Hooks, Interceptor
+from smtp_transport.client.outbox import Outbox, Ready
 from smtp_transport.client.results import BatchSendResult, SendResult, result_of
 from smtp_transport.config import PoolConfig, SmtpConfig
 from smtp_transport.connection import Connection, ConnectionInfo, Footing, Permit, Stumble
-from smtp_transport.envelope import Content, Transaction
+from smtp_transport.dkim import Signer
+from smtp_transport.envelope import Transaction
 from smtp_transport.errors import ErrorKind, PoolError, SmtpError
-from smtp_transport.message import Email, envelope_of, make_message_id, render
+from smtp_transport.message import AnyMessage
 from smtp_transport.observation import Observer, Observers
 from smtp_transport.phase import Phase
 from smtp_transport.pool import ConnectionPool, PoolStatus
@@ -44,19 +44,22 @@ class SmtpClient:
         *,
         observers: Iterable[Observer] = (),
         interceptors: Iterable[Interceptor] = (),
+        signer: Signer | None = None,
     ) -> None:
-        """Keep a configuration; `observers` listen beside those that it names."""
+        """Keep a configuration; `observers` listen beside those that it names, `signer` signs what is sent."""
         listening = config.observers + Observers(observers)
         if listening != config.observers:
             config = config.model_copy(update={"observers": listening})
         self._pool = ConnectionPool(config, open)
         self._hooks = Hooks(interceptors, config.observers)
+        self._outbox = Outbox(self._hooks, signer)
         self._newest: ConnectionInfo | None = None
         self._footing = Footing()
 
-    def send(self, email: Email) -> SendResult:
+    def send(self, email: AnyMessage) -> SendResult:
         """Send one email; Message-ID and Date are fixed now if it has none.
 
+        A message of the standard library and bytes are sent as they are, to whom their header names (see `RawEmail`).
         Returns a result if at least one recipient was accepted. Raises the `SmtpError` that says why nobody was.
         """
         (result,) = self.send_batch((email,)).results
@@ -64,43 +67,43 @@ class SmtpClient:
             raise result
         return result
 
-    def send_batch(self, emails: Sequence[Email]) -> BatchSendResult:
+    def send_batch(self, emails: Sequence[AnyMessage]) -> BatchSendResult:
         """Send emails one after the other, over one connection as long as it lasts. Never raises `SmtpError`.
 
         An email whose turn did not come because no connection could be had has the error that said so.
         """
         started = time.monotonic()
-        admitted = [self._hooks.admit(email) for email in emails]
-        sent = iter(self._send_all([_stamped(one) for one in admitted if isinstance(one, Email)]))
-        results = tuple(next(sent) if isinstance(one, Email) else self._refused(one) for one in admitted)
+        ready = [self._outbox.ready(email) for email in emails]
+        sent = iter(self._send_all([one for one in ready if isinstance(one, Ready)]))
+        results = tuple(next(sent) if isinstance(one, Ready) else self._refused(one) for one in ready)
         return BatchSendResult(results, time.monotonic() - started)
 
     def _refused(self, refusal: SmtpError) -> SmtpError:
         self._hooks.done("", refusal)
         return refusal
 
-    def _send_all(self, emails: Sequence[Email]) -> list[SendResult | SmtpError]:
-        transactions = [_transaction(email) for email in emails]
-        for email in emails:
-            self._hooks.started(email)
+    def _send_all(self, ready: Sequence[Ready]) -> list[SendResult | SmtpError]:
+        transactions = [one.transaction for one in ready]
+        for one in ready:
+            self._hooks.started(one.message_id, len(one.transaction.envelope.recipients), one.has_attachments)
         results: list[SendResult | SmtpError] = []
 
         def settle(result: SendResult | SmtpError, duration: float = 0.0) -> None:
-            self._hooks.done(emails[len(results)].message_id or "", result, duration)
+            self._hooks.done(ready[len(results)].message_id, result, duration)
             results.append(result)
 
-        while len(results) < len(emails):
+        while len(results) < len(ready):
             begun = len(results)
             try:
                 for _, receipt in self.deliver(transactions[begun:]):
-                    settle(result_of(emails[len(results)].message_id or "", receipt), receipt.duration)
+                    settle(result_of(ready[len(results)].message_id, receipt), receipt.duration)
                 gave_up = None
             except SmtpError as error:
                 gave_up = error
             if len(results) == begun:
                 gave_up = gave_up or PoolError("no connection took the mail", ErrorKind.CONNECTION_UNHEALTHY)
             if gave_up is not None:
-                for _ in range(len(emails) - len(results)):
+                for _ in range(len(ready) - len(results)):
                     settle(gave_up)
         return results
 
@@ -192,15 +195,3 @@ def _shifted(permit: Permit | None, first: int) -> Permit:
         return {position - first for position in permit([first + position for position in positions])}
 
     return ask
-
-
-def _stamped(email: Email) -> Email:
-    message_id = email.message_id or make_message_id(secrets.token_hex(16), email.from_.domain)
-    return email.stamped(message_id, email.date or datetime.now(UTC))
-
-
-def _transaction(email: Email) -> Transaction:
-    def rendered(eight_bit: bool) -> Content:  # noqa: FBT001 - the signature of `Transaction.render`
-        return render(email, eight_bit=eight_bit)
-
-    return Transaction(envelope_of(email), rendered)

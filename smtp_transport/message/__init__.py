@@ -2,10 +2,14 @@
 
 The rooms, each importing only from below:
 
+    transactions
     builder · packing · encoder
-    render
-    email · mime
+    render · raw
+    reencoding
+    email · mime · header_block
+    cache
     headers · transfer
+    calendar · unsubscribe · mailbox_list
     address · attachment
     encoded_words · rules
 
@@ -13,35 +17,51 @@ Law: nothing here meets the wire, and there is no clock, chance or socket. Messa
 """
 
 from smtp_transport.message.address import Address
-from smtp_transport.message.attachment import Attachment, InlineImage
+from smtp_transport.message.attachment import Attachment, FileAttachment, InlineImage
 from smtp_transport.message.builder import EmailBuilder
+from smtp_transport.message.cache import EncodedFiles
+from smtp_transport.message.calendar import Calendar
 from smtp_transport.message.email import (
     MAX_ATTACHMENTS,
     MAX_RECIPIENTS,
+    AutoSubmitted,
     Email,
     Priority,
     envelope_of,
     make_message_id,
 )
 from smtp_transport.message.encoder import MimeEncoder
-from smtp_transport.message.packing import pack, unpack
+from smtp_transport.message.packing import pack, pack_raw, unpack, unpack_raw
+from smtp_transport.message.raw import RawEmail
 from smtp_transport.message.render import render
+from smtp_transport.message.transactions import AnyMessage, transaction_of
 from smtp_transport.message.transfer import TransferEncoding
+from smtp_transport.message.unsubscribe import Unsubscribe
 
 __all__ = [
     "MAX_ATTACHMENTS",
     "MAX_RECIPIENTS",
     "Address",
+    "AnyMessage",
     "Attachment",
+    "AutoSubmitted",
+    "Calendar",
     "Email",
     "EmailBuilder",
+    "EncodedFiles",
+    "FileAttachment",
     "InlineImage",
     "MimeEncoder",
     "Priority",
+    "RawEmail",
     "TransferEncoding",
+    "Unsubscribe",
     "envelope_of",
     "make_message_id",
     "pack",
+    "pack_raw",
     "render",
+    "transaction_of",
     "unpack",
+    "unpack_raw",
 ]

@@ -1,11 +1,14 @@
 """Files and images that travel with an email.
 
-Law: data is bytes, and no repr shows it. Text given for data is base64, because JSON has no bytes.
+Law: data is bytes, and no repr shows it. Text given for data is base64, because JSON has no bytes. A file that is read
+while it is sent is the file that was attached, or an error: never another, never a part of it.
 """
 
 import binascii
 import mimetypes
 import os
+import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Self
 from urllib.parse import quote
@@ -66,13 +69,110 @@ class Attachment:
         try:
             data = Path(path).read_bytes()
         except OSError as error:
-            reason = error.strerror or type(error).__name__
-            raise MessageError(f"cannot read the file to attach: {reason}", ErrorKind.ATTACHMENT_ERROR) from error
+            raise _unreadable(error) from error
         name = Path(path).name
         return cls(name, content_type or guess_type(name), data)
 
     def __repr__(self) -> str:
         return f"<Attachment {self.content_type}, {len(self.data)} bytes>"
+
+
+class FileAttachment(Attachment):
+    """A file that is read while it is sent, in blocks, so that it is never in memory whole.
+
+    Its size and time of change are noted now. Wherever it is read and they are others, or it is gone, a
+    MessageError(ATTACHMENT_ERROR) is raised, and the mail is not sent. `data` reads all of it. Only for the program's
+    own use: an email that comes in as a dict cannot name files.
+    """
+
+    __slots__ = ("changed_ns", "path", "size")
+    path: Path
+    size: int
+    changed_ns: int
+
+    @classmethod
+    def from_path(
+        cls, path: str | os.PathLike[str], content_type: str | None = None, content_id: str | None = None
+    ) -> Self:
+        """Note a file; its name is kept without folders, its type is guessed from it unless given.
+
+        Raises MessageError(ATTACHMENT_ERROR) if there is no such file, pydantic.ValidationError for a wrong field.
+        """
+        return cls._of(Path(path).absolute(), content_type, content_id)
+
+    @classmethod
+    def _of(cls, path: Path, content_type: str | None, content_id: str | None) -> Self:
+        checked = Attachment(path.name, content_type or guess_type(path.name), b"", content_id)
+        try:
+            facts = path.stat()
+        except OSError as error:
+            raise _unreadable(error) from error
+        if not stat.S_ISREG(facts.st_mode):
+            raise MessageError("what is to be attached is no regular file", ErrorKind.ATTACHMENT_ERROR)
+        values = (checked.filename, checked.content_type, checked.content_id, path, facts.st_size, facts.st_mtime_ns)
+        return cls._restored(*values)
+
+    @classmethod
+    def _restored(cls, *values: Any) -> Self:
+        made = object.__new__(cls)
+        for name, value in zip(_FILE_FIELDS, values, strict=True):
+            object.__setattr__(made, name, value)
+        return made
+
+    @property
+    def data(self) -> bytes:
+        """The whole file, read now."""
+        return b"".join(self.blocks(1 << 20))
+
+    def check(self) -> None:
+        """Raise MessageError if the file is not the one that was attached."""
+        try:
+            self._compare(self.path.stat())
+        except OSError as error:
+            raise _unreadable(error) from error
+
+    def blocks(self, octets: int) -> Iterator[bytes]:
+        """Read the file in blocks of so many octets; only the last may be shorter."""
+        try:
+            with self.path.open("rb") as file:
+                self._compare(os.fstat(file.fileno()))
+                left = self.size
+                while left:
+                    block = file.read(min(octets, left))
+                    left -= len(block)
+                    # Looked at before the last block is given: whoever has that has the file as it was.
+                    if not left or len(block) < octets:
+                        self._compare(os.fstat(file.fileno()), missing=left)
+                    yield block
+        except OSError as error:
+            raise _unreadable(error) from error
+
+    def _compare(self, facts: os.stat_result, missing: int = 0) -> None:
+        if missing or (facts.st_size, facts.st_mtime_ns) != (self.size, self.changed_ns):
+            raise MessageError("the file was changed after it was attached", ErrorKind.ATTACHMENT_ERROR)
+
+    def _values(self) -> tuple[Any, ...]:
+        return tuple(getattr(self, name) for name in _FILE_FIELDS)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return FileAttachment._restored, self._values()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, FileAttachment) and self._values() == other._values()
+
+    def __hash__(self) -> int:
+        return hash(self._values())
+
+    def __repr__(self) -> str:
+        return f"<FileAttachment {self.content_type}, {self.size} bytes>"
+
+
+_FILE_FIELDS = ("filename", "content_type", "content_id", "path", "size", "changed_ns")
+
+
+def _unreadable(error: OSError) -> MessageError:
+    reason = error.strerror or type(error).__name__
+    return MessageError(f"cannot read the file to attach: {reason}", ErrorKind.ATTACHMENT_ERROR)
 
 
 @dataclass(frozen=True, slots=True, repr=False, config=_CONFIG)

@@ -5,11 +5,14 @@ Law: the builder only collects; `build` makes the Email, and every check is made
 
 import os
 from collections.abc import Iterable
+from email.message import Message
 from typing import Any, Self, overload
 
 from smtp_transport.message.address import Address
-from smtp_transport.message.attachment import Attachment, InlineImage
-from smtp_transport.message.email import Email, Priority
+from smtp_transport.message.attachment import Attachment, FileAttachment, InlineImage
+from smtp_transport.message.calendar import Calendar
+from smtp_transport.message.email import AutoSubmitted, Email, Priority
+from smtp_transport.message.unsubscribe import Unsubscribe
 
 
 class EmailBuilder:
@@ -17,6 +20,7 @@ class EmailBuilder:
 
     def __init__(self) -> None:
         self._fields: dict[str, Any] = {}
+        self._parent: Email | Message[Any, Any] | None = None
 
     def _set(self, name: str, value: object) -> Self:
         self._fields[name] = value
@@ -86,6 +90,10 @@ class EmailBuilder:
         """Add a file from disk, read now. Raises MessageError(ATTACHMENT_ERROR) if it cannot be read."""
         return self.attachment(Attachment.from_file(path))
 
+    def attach_streamed(self, path: str | os.PathLike[str]) -> Self:
+        """Add a file from disk, read while it is sent. Raises MessageError(ATTACHMENT_ERROR) if it is not there."""
+        return self.attachment(FileAttachment.from_path(path))
+
     def attach_bytes(self, filename: str, content_type: str, data: bytes) -> Self:
         """Add a file from memory."""
         return self._add("attachments", {"filename": filename, "content_type": content_type, "data": data})
@@ -120,9 +128,31 @@ class EmailBuilder:
         """Set how urgent it is."""
         return self._set("priority", priority)
 
+    def replying_to(self, parent: "Email | Message[Any, Any]") -> Self:
+        """Set In-Reply-To and References for an answer to this mail. Raises ValueError if it has no Message-ID."""
+        self._parent = parent
+        return self
+
+    def envelope_sender(self, path: Address | str) -> Self:
+        """Set where bounces go: an address, or "" for nowhere."""
+        return self._set("envelope_sender", path)
+
+    def calendar(self, calendar: Calendar) -> Self:
+        """Set the invitation."""
+        return self._set("calendar", calendar)
+
+    def unsubscribe(self, unsubscribe: Unsubscribe) -> Self:
+        """Set how to leave the list."""
+        return self._set("unsubscribe", unsubscribe)
+
+    def auto_submitted(self, auto_submitted: AutoSubmitted) -> Self:
+        """Set that a program sends."""
+        return self._set("auto_submitted", auto_submitted)
+
     def build(self) -> Email:
         """Make the email. Raises pydantic.ValidationError that names each wrong field, the reason and the cure."""
-        return Email.model_validate(self._fields)
+        email = Email.model_validate(self._fields)
+        return email if self._parent is None else email.replying_to(self._parent)
 
     def __repr__(self) -> str:
         return f"<EmailBuilder with {len(self._fields)} fields>"

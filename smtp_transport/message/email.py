@@ -7,7 +7,8 @@ chance. No repr and no error shows an address, a subject or a body.
 import base64
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta, timezone
-from enum import IntEnum
+from email.message import Message
+from enum import IntEnum, StrEnum
 from typing import Annotated, Any, Self
 
 from pydantic import (
@@ -26,8 +27,10 @@ from pydantic_core import PydanticCustomError
 from smtp_transport.envelope import Envelope
 from smtp_transport.fields import Silent
 from smtp_transport.message import rules
-from smtp_transport.message.address import Mailbox, Mailboxes
+from smtp_transport.message.address import Address, Mailbox, Mailboxes
 from smtp_transport.message.attachment import Attachment, InlineImage
+from smtp_transport.message.calendar import Calendar
+from smtp_transport.message.unsubscribe import Unsubscribe
 
 MAX_RECIPIENTS = 100
 MAX_ATTACHMENTS = 50
@@ -42,6 +45,15 @@ class Priority(IntEnum):
     NORMAL = 3
     LOW = 4
     LOWEST = 5
+
+
+class AutoSubmitted(StrEnum):
+    """Who sends, a person or a program (RFC 3834 section 5, RFC 5436 section 2.7.1): robots do not answer a program."""
+
+    NO = "no"
+    GENERATED = "auto-generated"
+    REPLIED = "auto-replied"
+    NOTIFIED = "auto-notified"
 
 
 def _canonical_date(value: datetime) -> datetime:
@@ -62,6 +74,15 @@ def _one_or_many_ids(value: Any) -> Any:
     return rules.line(value).split() if isinstance(value, str) else value
 
 
+def _reverse_path(value: Any) -> Any:
+    """Take an Address too; "" is the null reverse-path (RFC 5321 section 4.5.5)."""
+    return value.email if isinstance(value, Address) else value
+
+
+def _checked_reverse_path(value: str) -> str:
+    return value and Address(value).email
+
+
 def _pairs(value: Any) -> Any:
     return tuple(value.items()) if isinstance(value, Mapping) else value
 
@@ -72,6 +93,7 @@ def _one_or_many_parts(value: Any) -> Any:
 
 Body = Annotated[StrictStr, AfterValidator(rules.body)]
 Header = Annotated[tuple[StrictStr, StrictStr], AfterValidator(rules.header)]
+ReversePath = Annotated[StrictStr, BeforeValidator(_reverse_path), AfterValidator(_checked_reverse_path)]
 MessageId = Annotated[StrictStr, AfterValidator(rules.message_id)]
 ForeignId = Annotated[StrictStr, AfterValidator(rules.foreign_id)]
 Moment = Annotated[AwareDatetime, AfterValidator(_canonical_date)]
@@ -88,6 +110,9 @@ class Email(Silent, BaseModel):
     from_: Mailbox = Field(validation_alias=AliasChoices("from_", "from"))
     sender: Mailbox | None = None
     """Who sends on behalf of `from_`: the reverse-path, and a Sender header if it differs (RFC 5322 section 3.6.2)."""
+    envelope_sender: ReversePath | None = None
+    """Where bounces go, in no header: an address for each mail (VERP), or "" for none, so that nobody answers a notice
+    of failure with another. By default the sender's or else the author's address."""
     to: Mailboxes = ()
     cc: Mailboxes = ()
     bcc: Mailboxes = ()
@@ -98,12 +123,16 @@ class Email(Silent, BaseModel):
     html_body: Body | None = Field(default=None, validation_alias=AliasChoices("html_body", "html"))
     attachments: Annotated[tuple[Attachment, ...], BeforeValidator(_one_or_many_parts)] = ()
     inline_images: Annotated[tuple[InlineImage, ...], BeforeValidator(_one_or_many_parts)] = ()
+    calendar: Calendar | None = None
+    """An invitation, beside the bodies."""
     headers: Annotated[tuple[Header, ...], BeforeValidator(_pairs)] = ()
     """Further headers, in this order. A mapping is read too."""
     message_id: MessageId | None = None
     in_reply_to: ForeignId | None = None
     references: Annotated[tuple[ForeignId, ...], BeforeValidator(_one_or_many_ids)] = ()
     priority: Priority | None = None
+    unsubscribe: Unsubscribe | None = None
+    auto_submitted: AutoSubmitted | None = None
     date: Moment | None = None
 
     @model_validator(mode="after")
@@ -140,12 +169,17 @@ class Email(Silent, BaseModel):
         return self
 
     @model_validator(mode="after")
-    def _check_priority(self) -> Self:
-        if self.priority is not None and any(name.lower() in ("x-priority", "importance") for name, _ in self.headers):
-            raise PydanticCustomError(
-                "priority_twice",
-                "headers: X-Priority and Importance are written from priority; leave out one of the two",
-            )
+    def _check_headers(self) -> Self:
+        """A header of one's own must not be there a second time from a field."""
+        if self.headers:
+            own = {name.lower() for name, _ in self.headers}
+            for field, (names, written) in _WRITTEN_FROM.items():
+                if getattr(self, field) is not None and not own.isdisjoint(names):
+                    raise PydanticCustomError(
+                        f"{field}_twice",
+                        "headers: {written} written from {field}; leave out one of the two",
+                        {"written": written, "field": field},
+                    )
         return self
 
     @property
@@ -156,6 +190,24 @@ class Email(Silent, BaseModel):
             local, _, domain = address.email.rpartition("@")
             unique.setdefault((local, domain.lower()), address.email)
         return tuple(unique.values())
+
+    def replying_to(self, parent: "Email | Message[Any, Any]") -> Self:
+        """Return the email as an answer to another: In-Reply-To and References of RFC 5322 section 3.6.4.
+
+        `parent` is a stamped Email, or a message that was received. Of a long thread the first id and the newest are
+        kept. Raises ValueError if the parent has no Message-ID.
+        """
+        if isinstance(parent, Email):
+            parent_id, before = parent.message_id, parent.references or (parent.in_reply_to,)
+        else:
+            parent_id = " ".join(rules.foreign_ids(str(parent.get("Message-ID", ""))))
+            answered = rules.foreign_ids(str(parent.get("In-Reply-To", "")))
+            before = rules.foreign_ids(str(parent.get("References", ""))) or (answered if len(answered) == 1 else ())
+        if not parent_id:
+            raise ValueError("the mail to be answered has no Message-ID")
+        thread = [one for one in before if one and one != parent_id]
+        references = (*thread[:1], *thread[1:][-_LONGEST_THREAD:], parent_id)
+        return self.model_copy(update={"in_reply_to": parent_id, "references": references})
 
     def stamped(self, message_id: str, date: datetime) -> Self:
         """Return the email with Message-ID and Date fixed; what the author has set stays.
@@ -213,6 +265,14 @@ class Email(Silent, BaseModel):
         return [("recipients", len(self.recipients)), ("attachments", len(self.attachments) + len(self.inline_images))]
 
 
+_LONGEST_THREAD = 30
+_WRITTEN_FROM = {
+    "priority": (("x-priority", "importance"), "X-Priority and Importance are"),
+    "unsubscribe": (("list-unsubscribe", "list-unsubscribe-post"), "List-Unsubscribe and List-Unsubscribe-Post are"),
+    "auto_submitted": (("auto-submitted",), "Auto-Submitted is"),
+}
+
+
 class _Stamp(BaseModel):
     """The two fields without which an email cannot be rendered."""
 
@@ -228,5 +288,6 @@ def make_message_id(token: str, domain: str) -> str:
 
 
 def envelope_of(email: Email) -> Envelope:
-    """Give the envelope: the sender (or else the author) and every recipient, Bcc included."""
-    return Envelope((email.sender or email.from_).email, email.recipients)
+    """Give the envelope: envelope_sender, or else the sender, or else the author; and every recipient, Bcc included."""
+    path = email.envelope_sender
+    return Envelope((email.sender or email.from_).email if path is None else path, email.recipients)

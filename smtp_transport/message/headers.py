@@ -68,6 +68,13 @@ def identifiers(name: str, message_ids: Sequence[str]) -> str:
     return field(name, [first, *(f" {one}" for one in others)])
 
 
+def link_list(name: str, links: Sequence[str]) -> str:
+    """Write URLs, which stand in their angle brackets already (RFC 2369 section 2)."""
+    return field(
+        name, [f"{' ' * (place > 0)}{link}{',' * (link is not links[-1])}" for place, link in enumerate(links)]
+    )
+
+
 def date_time(moment: datetime) -> str:
     """Write an aware moment as RFC 5322 section 3.3 has it. English whatever the locale."""
     offset = (moment.utcoffset() or timedelta()) // timedelta(minutes=1)

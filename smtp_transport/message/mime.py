@@ -11,8 +11,28 @@ from hashlib import blake2b
 from itertools import count
 
 from smtp_transport.message import headers, transfer
-from smtp_transport.message.attachment import Attachment, InlineImage
+from smtp_transport.message.attachment import Attachment, FileAttachment, InlineImage
+from smtp_transport.message.cache import EncodedFiles
+from smtp_transport.message.calendar import Calendar
 from smtp_transport.message.transfer import TransferEncoding
+
+
+@dataclass(frozen=True, slots=True)
+class FileInBase64:
+    """The place of a file in a message; it is read and encoded when its turn comes."""
+
+    file: FileAttachment
+
+    @property
+    def size(self) -> int:
+        """Octets that it will have in base64."""
+        return transfer.base64_size(self.file.size)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return transfer.base64_stream(self.file.blocks(transfer.BASE64_BLOCK))
+
+
+Chunk = bytes | FileInBase64
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +40,7 @@ class Part:
     """A MIME entity: its Content-* fields, each ending with CRLF, and its content in chunks, joined once at the end."""
 
     head: str
-    chunks: tuple[bytes, ...]
+    chunks: tuple[Chunk, ...]
     encoding: TransferEncoding
 
 
@@ -32,22 +52,34 @@ def text_part(subtype: str, text: str, *, eight_bit: bool) -> Part:
     return Part(head, (transfer.encode(octets, encoding),), encoding)
 
 
-def attachment_part(attachment: Attachment) -> Part:
-    """Make the part of a file (RFC 2183)."""
+def calendar_part(calendar: Calendar, *, eight_bit: bool) -> Part:
+    """Make the part that readers offer to accept or decline (RFC 6047 section 2.4)."""
+    part = text_part("calendar", calendar.ics_text, eight_bit=eight_bit)
+    kind = f"text/calendar; charset=utf-8; method={calendar.method}"
+    return Part(part.head.replace("text/calendar; charset=utf-8", kind, 1), part.chunks, part.encoding)
+
+
+def attachment_part(attachment: Attachment, cache: EncodedFiles) -> Part:
+    """Make the part of a file (RFC 2183). Raises MessageError(ATTACHMENT_ERROR) if it cannot be read any more."""
     if attachment.content_type.lower().startswith("message/"):
-        return _message_part(attachment)
-    return _file_part(attachment, attachment.content_type)
+        return _message_part(attachment, cache)
+    return _file_part(attachment, attachment.content_type, cache)
 
 
-def _file_part(attachment: Attachment, content_type: str) -> Part:
-    return _base64_part(_file_head(attachment, content_type), attachment.data)
+def _file_part(attachment: Attachment, content_type: str, cache: EncodedFiles) -> Part:
+    head = _file_head(attachment, content_type)
+    if not isinstance(attachment, FileAttachment):
+        return _base64_part(head, attachment.data, cache)
+    attachment.check()
+    head += "Content-Transfer-Encoding: base64\r\n"
+    return Part(head, (FileInBase64(attachment),), TransferEncoding.BASE64)
 
 
-def _message_part(attachment: Attachment) -> Part:
+def _message_part(attachment: Attachment, cache: EncodedFiles) -> Part:
     """Make the part of an attached message, which must stand unencoded (RFC 2046 section 5.2.1), or else of a file."""
-    octets = attachment.data.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\r\n")
+    octets = transfer.canonical_octets(attachment.data)
     if not octets.isascii() or b"\0" in octets or transfer.has_long_line(octets):
-        return _file_part(attachment, "application/octet-stream")
+        return _file_part(attachment, "application/octet-stream", cache)
     head = _file_head(attachment, attachment.content_type) + "Content-Transfer-Encoding: 7bit\r\n"
     return Part(head, (octets,), TransferEncoding.SEVEN_BIT)
 
@@ -66,15 +98,15 @@ def _file_head(attachment: Attachment, content_type: str) -> str:
     return head + (f"Content-ID: <{attachment.content_id}>\r\n" if attachment.content_id else "")
 
 
-def image_part(image: InlineImage) -> Part:
+def image_part(image: InlineImage, cache: EncodedFiles) -> Part:
     """Make the part of an image that the HTML shows (RFC 2387, RFC 2392)."""
     head = f"Content-Type: {image.content_type}\r\nContent-Disposition: inline\r\nContent-ID: <{image.content_id}>\r\n"
-    return _base64_part(head, image.data)
+    return _base64_part(head, image.data, cache)
 
 
-def _base64_part(head: str, data: bytes) -> Part:
+def _base64_part(head: str, data: bytes, cache: EncodedFiles) -> Part:
     head += "Content-Transfer-Encoding: base64\r\n"
-    return Part(head, (transfer.base64_lines(data),), TransferEncoding.BASE64)
+    return Part(head, (cache.base64_lines(data),), TransferEncoding.BASE64)
 
 
 def _ascii_name(filename: str) -> str:
@@ -89,7 +121,8 @@ def _ascii(text: str) -> str:
 
 def boundaries(seed: str, parts: Sequence[Part]) -> Iterator[str]:
     """Draw boundaries, each its own, that stand in none of the leaf parts."""
-    bare = [chunk for part in parts if part.encoding.keeps_octets for chunk in part.chunks]
+    kept = (chunk for part in parts if part.encoding.keeps_octets for chunk in part.chunks)
+    bare = [chunk for chunk in kept if isinstance(chunk, bytes)]
     for number in count():
         boundary = "=_" + blake2b(f"{number} {seed}".encode(), digest_size=15).hexdigest()
         if not any(boundary.encode() in chunk for chunk in bare):
@@ -103,7 +136,7 @@ def multipart(subtype: str, parts: Sequence[Part], boundary: str) -> Part:
     encoding = TransferEncoding.EIGHT_BIT if eight_bit else TransferEncoding.SEVEN_BIT
     head = f'Content-Type: multipart/{subtype};\r\n boundary="{boundary}"\r\n'
     head += f"Content-Transfer-Encoding: {encoding.value}\r\n"
-    chunks: list[bytes] = []
+    chunks: list[Chunk] = []
     opening = f"--{boundary}\r\n"
     for part in parts:
         chunks += [f"{opening}{part.head}\r\n".encode(), *part.chunks]

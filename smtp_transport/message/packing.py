@@ -5,31 +5,23 @@ else can write, may come in; everything else goes through `Email`. Later version
 never renamed.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
+from smtp_transport.envelope import Envelope
 from smtp_transport.errors import ErrorKind, MessageError
 from smtp_transport.message.address import Address
 from smtp_transport.message.attachment import Attachment, InlineImage
-from smtp_transport.message.email import Email, Priority
+from smtp_transport.message.calendar import Calendar
+from smtp_transport.message.email import AutoSubmitted, Email, Priority
+from smtp_transport.message.raw import RawEmail
+from smtp_transport.message.unsubscribe import Unsubscribe
 
-_PLAIN = ("subject", "text_body", "html_body", "message_id", "in_reply_to")
+_T = TypeVar("_T")
+_PLAIN = ("subject", "text_body", "html_body", "message_id", "in_reply_to", "envelope_sender")
 _ADDRESS_LISTS = ("to", "cc", "bcc", "reply_to")
-_FIELDS = frozenset(
-    (
-        *_PLAIN,
-        *_ADDRESS_LISTS,
-        "from_",
-        "sender",
-        "attachments",
-        "inline_images",
-        "headers",
-        "references",
-        "priority",
-        "date",
-    )
-)
+_UNSUBSCRIBE = ("url", "mailto", "one_click")
 
 
 def pack(email: Email) -> dict[str, Any]:
@@ -40,21 +32,26 @@ def pack(email: Email) -> dict[str, Any]:
     for name in _ADDRESS_LISTS:
         if fields[name]:
             packed[name] = [_pair(address) for address in fields[name]]
-    if email.sender is not None:
-        packed["sender"] = _pair(email.sender)
-    if email.attachments:
-        packed["attachments"] = [[a.filename, a.content_type, a.data, a.content_id] for a in email.attachments]
-    if email.inline_images:
-        packed["inline_images"] = [[i.content_id, i.content_type, i.data] for i in email.inline_images]
-    if email.headers:
-        packed["headers"] = [list(pair) for pair in email.headers]
-    if email.references:
-        packed["references"] = list(email.references)
-    if email.priority is not None:
-        packed["priority"] = email.priority.value
-    if email.date is not None:
-        packed["date"] = email.date.isoformat()
+    for name, plain in _PLAIN_FORMS:
+        value = fields[name]
+        if value is not None and value != ():
+            packed[name] = plain(value)
     return packed
+
+
+def pack_raw(message: RawEmail) -> dict[str, Any]:
+    """Return a message of another program in a form that `unpack` of older versions refuses to guess at."""
+    return {"raw": message.data, "message_id": message.message_id, "eight_bit": not message.data.isascii()}
+
+
+def unpack_raw(packed: Mapping[str, Any], envelope: Envelope) -> RawEmail:
+    """Build what `pack_raw` packed; the envelope is kept beside it. Raises as `unpack`."""
+    if not packed.keys() <= _RAW_FIELDS:
+        raise MessageError("the stored message has a field that this version does not know", ErrorKind.ENCODING_FAILED)
+    return RawEmail(envelope, packed["raw"], packed["message_id"])
+
+
+_RAW_FIELDS = frozenset({"raw", "message_id", "eight_bit"})
 
 
 def unpack(packed: Mapping[str, Any]) -> Email:
@@ -66,6 +63,7 @@ def unpack(packed: Mapping[str, Any]) -> Email:
         raise MessageError("the stored email has a field that this version does not know", ErrorKind.ENCODING_FAILED)
     get = packed.get
     priority, date, sender = get("priority"), get("date"), get("sender")
+    calendar, unsubscribe, automatic = get("calendar"), get("unsubscribe"), get("auto_submitted")
     fields = {
         "from_": _address(packed["from_"]),
         "sender": None if sender is None else _address(sender),
@@ -84,6 +82,10 @@ def unpack(packed: Mapping[str, Any]) -> Email:
         "references": tuple(get("references", ())),
         "priority": None if priority is None else Priority(priority),
         "date": None if date is None else datetime.fromisoformat(date),
+        "envelope_sender": get("envelope_sender"),
+        "calendar": None if calendar is None else _built(Calendar, ("ics_text", "method", "filename"), calendar),
+        "unsubscribe": None if unsubscribe is None else _built(Unsubscribe, _UNSUBSCRIBE, unsubscribe),
+        "auto_submitted": None if automatic is None else AutoSubmitted(automatic),
     }
     return Email.model_construct(_fields_set=set(packed), **fields)
 
@@ -91,6 +93,22 @@ def unpack(packed: Mapping[str, Any]) -> Email:
 def _pair(address: Address) -> list[str | None]:
     return [address.email, address.name]
 
+
+_PLAIN_FORMS: tuple[tuple[str, Callable[[Any], Any]], ...] = (
+    ("sender", _pair),
+    ("attachments", lambda files: [[a.filename, a.content_type, a.data, a.content_id] for a in files]),
+    ("inline_images", lambda images: [[i.content_id, i.content_type, i.data] for i in images]),
+    ("headers", lambda pairs: [list(pair) for pair in pairs]),
+    ("references", list),
+    ("priority", lambda priority: priority.value),
+    ("calendar", lambda calendar: [calendar.ics_text, calendar.method, calendar.filename]),
+    ("unsubscribe", lambda links: [links.url, links.mailto, links.one_click]),
+    ("auto_submitted", lambda word: word.value),
+    ("date", datetime.isoformat),
+)
+
+
+_FIELDS = frozenset((*_PLAIN, *_ADDRESS_LISTS, "from_", *(name for name, _ in _PLAIN_FORMS)))
 
 # The dataclasses' own __init__ would check again; their slots are frozen for everyone but object.
 _new, _set = object.__new__, object.__setattr__
@@ -104,14 +122,15 @@ def _address(pair: Sequence[str | None]) -> Address:
 
 
 def _attachment(values: Sequence[Any]) -> Attachment:
-    made = _new(Attachment)
-    for name, value in zip(("filename", "content_type", "data", "content_id"), values, strict=True):
-        _set(made, name, value)
-    return made
+    return _built(Attachment, ("filename", "content_type", "data", "content_id"), values)
 
 
 def _image(values: Sequence[Any]) -> InlineImage:
-    made = _new(InlineImage)
-    for name, value in zip(("content_id", "content_type", "data"), values, strict=True):
+    return _built(InlineImage, ("content_id", "content_type", "data"), values)
+
+
+def _built(kind: type[_T], names: Sequence[str], values: Sequence[Any]) -> _T:
+    made = _new(kind)
+    for name, value in zip(names, values, strict=True):
         _set(made, name, value)
     return made

@@ -6,12 +6,15 @@ attempt. Bcc is never among them.
 
 from collections.abc import Iterator
 
-from smtp_transport.envelope import Content
+from smtp_transport.envelope import Content, StreamedContent
 from smtp_transport.errors import ErrorKind, MessageError
 from smtp_transport.message import headers, mime
+from smtp_transport.message.attachment import Attachment
+from smtp_transport.message.cache import EncodedFiles
+from smtp_transport.message.calendar import Calendar
 from smtp_transport.message.email import Email, Priority
-from smtp_transport.message.mime import Part
-from smtp_transport.message.transfer import TransferEncoding
+from smtp_transport.message.mime import Chunk, Part
+from smtp_transport.message.transfer import TransferEncoding, canonical
 
 _IMPORTANCE = {
     Priority.HIGHEST: "high",
@@ -22,20 +25,34 @@ _IMPORTANCE = {
 }
 
 
-def render(email: Email, *, eight_bit: bool) -> Content:
+def render(email: Email, *, eight_bit: bool, cache: EncodedFiles | None = None) -> Content:
     """Write the message in canonical form; 8-bit bodies only if `eight_bit`.
 
-    Raises MessageError(INVALID_HEADER) if the email lacks Message-ID or Date: `Email.stamped` fixes them.
+    With a `cache`, files that it has seen are not encoded again. Files of `FileAttachment` are read when the content
+    is: then it is a `StreamedContent`. Raises MessageError(INVALID_HEADER) if the email lacks Message-ID or Date:
+    `Email.stamped` fixes them; MessageError(ATTACHMENT_ERROR) if such a file is not what it was.
     """
-    top = _structure(email, eight_bit=eight_bit)
+    top = _structure(email, EncodedFiles(0) if cache is None else cache, eight_bit=eight_bit)
     head = "".join(_fields(email)) + "MIME-Version: 1.0\r\n" + top.head + "\r\n"
-    data = b"".join((head.encode(), *top.chunks))
+    chunks: tuple[Chunk, ...] = (head.encode(), *top.chunks)
+    utf8_headers = not head.isascii()
+    eight_bit = utf8_headers or top.encoding is TransferEncoding.EIGHT_BIT
+    whole = [chunk for chunk in chunks if isinstance(chunk, bytes)]
+    if len(whole) < len(chunks):  # a multipart, which ends with a line end
+        size = sum(len(chunk) if isinstance(chunk, bytes) else chunk.size for chunk in chunks)
+        return StreamedContent(lambda: _flat(chunks), size, eight_bit=eight_bit, utf8_headers=utf8_headers)
+    data = b"".join(whole)
     if not data.endswith(b"\r\n"):
         data += b"\r\n"
-    utf8_headers = not head.isascii()
-    return Content(
-        data, eight_bit=utf8_headers or top.encoding is TransferEncoding.EIGHT_BIT, utf8_headers=utf8_headers
-    )
+    return Content(data, eight_bit=eight_bit, utf8_headers=utf8_headers)
+
+
+def _flat(chunks: tuple[Chunk, ...]) -> Iterator[bytes]:
+    for chunk in chunks:
+        if isinstance(chunk, bytes):
+            yield chunk
+        else:
+            yield from chunk
 
 
 def _fields(email: Email) -> Iterator[str]:
@@ -53,6 +70,12 @@ def _fields(email: Email) -> Iterator[str]:
         yield headers.unstructured("Subject", email.subject)
     if email.priority is not None:
         yield f"X-Priority: {email.priority.value}\r\nImportance: {_IMPORTANCE[email.priority]}\r\n"
+    if email.auto_submitted is not None:
+        yield f"Auto-Submitted: {email.auto_submitted.value}\r\n"
+    if email.unsubscribe is not None:
+        yield headers.link_list("List-Unsubscribe", email.unsubscribe.links)
+        if email.unsubscribe.one_click:
+            yield "List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n"
     for name, value in email.headers:
         yield headers.unstructured(name, value)
 
@@ -73,17 +96,30 @@ def _address_fields(email: Email) -> Iterator[str]:
         yield "To: undisclosed-recipients:;\r\n"  # an empty group, RFC 5322 section 3.4
 
 
-def _structure(email: Email, *, eight_bit: bool) -> Part:
-    """Nest the parts: mixed(alternative(text, related(html, images)), attachments), without the layers not needed."""
+def _structure(email: Email, cache: EncodedFiles, *, eight_bit: bool) -> Part:
+    """Nest the parts, without the layers not needed.
+
+    mixed(alternative(text, related(html, images), calendar), attachments)
+    """
     bodies = []
     if email.text_body is not None or email.html_body is None:
         bodies.append(mime.text_part("plain", email.text_body or "", eight_bit=eight_bit))
     if email.html_body is not None:
         bodies.append(mime.text_part("html", email.html_body, eight_bit=eight_bit))
-    files = [mime.attachment_part(attachment) for attachment in email.attachments]
-    boundaries = mime.boundaries(email.message_id or "", [*bodies, *files])
-    if email.inline_images:  # an Email has them only with HTML, which stands last: readers show the last that they can
-        images = [mime.image_part(image) for image in email.inline_images]
+    invitation = []
+    files = [mime.attachment_part(attachment, cache) for attachment in email.attachments]
+    if email.calendar is not None:
+        invitation.append(mime.calendar_part(email.calendar, eight_bit=eight_bit))
+        files += [mime.attachment_part(file, cache) for file in _calendar_file(email.calendar)]
+    boundaries = mime.boundaries(email.message_id or "", [*bodies, *invitation, *files])
+    if email.inline_images:  # an Email has them only with HTML, and only there they are shown
+        images = [mime.image_part(image, cache) for image in email.inline_images]
         bodies[-1] = mime.multipart('related; type="text/html"', [bodies[-1], *images], next(boundaries))
+    bodies += invitation  # readers show the last alternative that they can
     body = bodies[0] if len(bodies) == 1 else mime.multipart("alternative", bodies, next(boundaries))
     return mime.multipart("mixed", [body, *files], next(boundaries)) if files else body
+
+
+def _calendar_file(calendar: Calendar) -> Iterator[Attachment]:
+    if calendar.filename is not None:
+        yield Attachment(calendar.filename, "application/ics", canonical(calendar.ics_text))

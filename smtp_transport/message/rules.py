@@ -114,6 +114,11 @@ def foreign_id(value: str) -> str:
     return bracketed
 
 
+def foreign_ids(text: str) -> tuple[str, ...]:
+    """Pick the Message-IDs out of a header that another program wrote; the rest is passed over."""
+    return tuple(one for one in _FOREIGN_ID.findall(text) if len(one) <= _LONGEST_ID)
+
+
 def _bracketed(value: str) -> str:
     label(value)
     if len(value) > _LONGEST_ID:
@@ -162,7 +167,7 @@ _OWNED = {
     "in-reply-to": "in_reply_to",
     "references": "references",
     "mime-version": "nothing: it is always written",
-    "return-path": "sender",
+    "return-path": "envelope_sender",
 }
 
 

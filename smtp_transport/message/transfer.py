@@ -6,6 +6,7 @@ decide on the encoding. Everything that grows with a mail is done in C.
 
 import binascii
 import enum
+from collections.abc import Iterable, Iterator
 from itertools import chain
 from struct import Struct
 
@@ -32,7 +33,11 @@ class TransferEncoding(enum.StrEnum):
 
 def canonical(text: str) -> bytes:
     """Turn text into UTF-8 with CRLF for each of CRLF, CR and LF (RFC 2046 section 4.1.1)."""
-    octets = text.encode()
+    return canonical_octets(text.encode())
+
+
+def canonical_octets(octets: bytes) -> bytes:
+    """Do the same with text that is encoded already."""
     if b"\r" in octets:
         octets = octets.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     return octets.replace(b"\n", b"\r\n")
@@ -80,3 +85,21 @@ def base64_lines(octets: bytes) -> bytes:
         [encoded[start : start + 76] for start in range(whole, len(encoded), 76)],
     )
     return b"\r\n".join(lines)
+
+
+BASE64_BLOCK = 57 * 4096
+"""Octets for `base64_stream`: 57 make one line."""
+
+
+def base64_size(octets: int) -> int:
+    """Tell how long `base64_lines` makes so many octets."""
+    encoded = (octets + 2) // 3 * 4
+    return encoded + 2 * max((encoded - 1) // 76, 0)
+
+
+def base64_stream(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """Encode as `base64_lines` does, block by block; each but the last has BASE64_BLOCK octets."""
+    opening = b""
+    for block in blocks:
+        yield opening + base64_lines(block)
+        opening = b"\r\n"

@@ -2,6 +2,8 @@
 
 import base64
 import datetime as dt
+from email import message_from_bytes
+from email.message import EmailMessage
 
 import msgpack
 import pytest
@@ -11,7 +13,9 @@ from mailworker.intake import Intake, Limits, UnreadableError, open_envelope, op
 from mailworker.options import Options, RefusedError
 from mailworker.record import Claim, NewMail
 from mailworker.sealing import KeyRing
-from smtp_transport.message import Attachment, Email
+from smtp_transport.envelope import Envelope
+from smtp_transport.errors import MessageError
+from smtp_transport.message import Attachment, Email, EncodedFiles, FileAttachment, RawEmail, unpack
 
 KEYS = KeyRing.parse(["k1:" + base64.b64encode(b"k" * 32).decode()])
 NOW = dt.datetime.now(dt.UTC)
@@ -166,3 +170,99 @@ def test_an_idempotency_key_reaches_the_ledger_as_a_digest_only():
     mail = admit(email(), idempotency_key="ann@example.org-17")
     assert len(mail.key) == 64
     assert mail.key == admit(email(), idempotency_key="ann@example.org-17").key
+
+
+def stdlib_message(**headers):
+    message = EmailMessage()
+    for name, value in {"From": "shop@example.com", "To": "ann@example.org", "Subject": "Grüße", **headers}.items():
+        message[name] = value
+    message.set_content("Hällo.\n", cte="8bit")
+    return message
+
+
+@pytest.mark.parametrize("form", [lambda m: m, lambda m: m.as_bytes(), RawEmail.of], ids=["message", "bytes", "raw"])
+def test_a_message_of_another_program_is_kept_as_it_is(form):
+    mail = admit(form(stdlib_message(Bcc="eve@example.org")))
+    opened = open_mail(claim(mail), KEYS)
+    assert opened.envelope == Envelope("shop@example.com", ("ann@example.org", "eve@example.org"))
+    content = opened.transaction_to([1]).render(True)
+    assert opened.transaction_to([1]).envelope.recipients == ("eve@example.org",)
+    assert b"eve" not in content.data
+    assert message_from_bytes(content.data).get_payload(decode=True) == "Hällo.\r\n".encode()
+    assert opened.transaction_to([0]).render(False).data.isascii()
+
+
+def test_a_message_of_another_program_gets_its_names_once():
+    mail = admit(stdlib_message().as_bytes())
+    first, second = (open_mail(claim(mail), KEYS).transaction_to([0]).render(True).data for _ in range(2))
+    assert first == second
+    message_id = open_envelope(mail.id, mail.envelope, KEYS)[2]
+    assert message_from_bytes(first)["Message-ID"] == message_id
+    assert message_id.endswith("@example.com>")
+    assert "Date" in message_from_bytes(first)
+    own = admit(stdlib_message(**{"Message-ID": "<own@x>"}))
+    assert open_envelope(own.id, own.envelope, KEYS)[2] == "<own@x>"
+
+
+def test_a_message_of_another_program_is_sealed_and_limited_as_any_other():
+    with pytest.raises(RefusedError, match=r"limits\.message_bytes"):
+        intake(message_bytes=5000).admit([stdlib_message().as_bytes() + b"x\r\n" * 3000], [Options()])
+    with pytest.raises(RefusedError, match=r"limits\.recipients"):
+        admit(stdlib_message(Cc="a@x.example, b@x.example, c@x.example"))
+    with pytest.raises(UnreadableError) as caught:
+        open_mail(claim(admit(stdlib_message())), KeyRing())
+    assert caught.value.may_heal
+
+
+def test_an_older_version_leaves_it_to_one_that_can_read_it():
+    """What `unpack` does not know it refuses, and the mail waits."""
+    mail = admit(stdlib_message())
+    packed = msgpack.unpackb(KEYS.open(mail.payload, mail.id, "payload"))
+    with pytest.raises(MessageError):
+        unpack(packed)
+    packed["later"] = 1
+    payload = KEYS.seal(msgpack.packb(packed), mail.id, "payload")
+    newer = Claim(mail.id, 1, 1, payload, mail.envelope, "p", "", 0, 5, 0, None)
+    with pytest.raises(UnreadableError) as caught:
+        open_mail(newer, KEYS)
+    assert caught.value.may_heal
+
+
+@pytest.mark.parametrize("message", [b"", b"no message", b"From: a@b.example\r\n\r\n"])
+def test_bytes_that_are_no_message_are_refused_at_the_door(message):
+    with pytest.raises(RefusedError, match=r"^email: "):
+        admit(message)
+
+
+def test_a_file_on_disk_is_read_when_the_mail_is_accepted(tmp_path):
+    path = tmp_path / "bill.txt"
+    path.write_bytes(b"x" * 1000)
+    file = FileAttachment.from_path(path)
+    mail = admit(email(attachments=[file]))
+    path.unlink()
+    assert open_mail(claim(mail), KEYS).email.attachments[0].data == b"x" * 1000
+    with pytest.raises(RefusedError, match="cannot read the file"):
+        admit(email(attachments=[file]))
+
+
+def test_a_file_that_is_too_large_is_refused_before_it_is_read(tmp_path):
+    path = tmp_path / "huge.bin"
+    with path.open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(RefusedError, match=r"limits\.message_bytes"):
+        admit(email(attachments=[FileAttachment.from_path(path)]))
+
+
+def test_a_notice_that_nobody_may_answer_still_has_a_name():
+    mail = admit(email(envelope_sender=""))
+    sender, _, message_id = open_envelope(mail.id, mail.envelope, KEYS)
+    assert (sender, message_id.rpartition("@")[2]) == ("", "example.com>")
+
+
+def test_a_file_that_repeats_is_encoded_once_for_a_worker():
+    file = Attachment(filename="a.bin", content_type="application/octet-stream", data=bytes(5000))
+    cache = EncodedFiles(1_000_000)
+    opened = [open_mail(claim(admit(email(attachments=[file]))), KEYS) for _ in range(2)]
+    bodies = [mail.transaction_to([0], cache).render(True).data for mail in opened]
+    assert "with 1 files" in repr(cache)
+    assert bodies[0].count(b"AAAA") == bodies[1].count(b"AAAA") > 1000

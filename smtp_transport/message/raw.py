@@ -1,0 +1,208 @@
+"""Messages that another program made: of the standard library's email package, or bytes.
+
+Law: they go out as they came in, save what must not: Bcc is taken out, line ends become CRLF, headers in raw UTF-8 are
+written in ASCII where they can be, and parts that a server cannot carry are encoded anew. The envelope is what the
+caller says, or else what the header says; nothing is guessed.
+"""
+
+import copy
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from email.generator import BytesGenerator
+from email.headerregistry import Address as HeaderAddress
+from email.headerregistry import Group
+from email.message import Message
+from email.policy import EmailPolicy
+from io import BytesIO
+from typing import Any, Self
+
+from smtp_transport.envelope import Content, Envelope
+from smtp_transport.errors import ErrorKind, MessageError
+from smtp_transport.message import headers, rules
+from smtp_transport.message.address import Address
+from smtp_transport.message.header_block import ADDRESS_FIELDS, Field, in_ascii, joined, read_addresses, split
+from smtp_transport.message.reencoding import is_fit, is_signed, reencoded
+from smtp_transport.message.transfer import canonical_octets
+
+_BLIND = frozenset({"bcc", "resent-bcc"})
+# RFC 5322 section 2.2.3: a value goes on behind a line end only with white space, and not with white space alone.
+_BROKEN_VALUE = re.compile(r"(?:\r\n|\r|\n)(?![ \t]+[^ \t\r\n])")
+
+Said = Sequence[tuple[str, tuple[Address, ...]]]
+"""The address fields of a message in their order, with what stands in them."""
+
+
+@dataclass(frozen=True, slots=True)
+class RawEmail:
+    """A whole message with its envelope. `data` is canonical and has no Bcc; `message_id` is "" if it has none.
+
+    Made by `of`; `RawEmail(...)` itself checks nothing.
+    """
+
+    envelope: Envelope
+    data: bytes = field(repr=False)
+    message_id: str = ""
+
+    @classmethod
+    def of(
+        cls,
+        message: "Message[Any, Any] | bytes",
+        sender: Address | str | None = None,
+        recipients: Iterable[Address | str] | None = None,
+    ) -> Self:
+        """Take a message and its envelope: `sender` ("" for none) and `recipients`, or else what the header says.
+
+        The header says it in Sender or From, and in To, Cc and Bcc; in Resent-* if it was sent before. Raises
+        MessageError for what is no message or no envelope, pydantic.ValidationError for a wrong argument.
+        """
+        if isinstance(message, Message):
+            said = _said_by(message)
+            fields, body = split(_serialized(message, said))
+            _compare(said, fields)
+        else:
+            fields, body = split(canonical_octets(bytes(message)))
+            said = [(one.name, read_addresses(one.name, one.text)) for one in fields if one.name in ADDRESS_FIELDS]
+        envelope = Envelope(
+            _sender(said) if sender is None else reverse_path(sender),
+            _recipients(said, fields) if recipients is None else forward_paths(recipients),
+        )
+        if not envelope.recipients:
+            raise MessageError("the message names no recipient", ErrorKind.INVALID_RECIPIENT_ADDRESS)
+        fields = tuple(one for one in fields if one.name not in _BLIND)
+        if not is_signed(fields, b""):
+            fields = tuple(map(in_ascii, fields))
+        ids = [own for one in fields if one.name == "message-id" for own in rules.foreign_ids(one.text)]
+        if body and not body.endswith(b"\r\n"):
+            body += b"\r\n"
+        return cls(envelope, joined(fields) + b"\r\n" + body, ids[0] if ids else "")
+
+    def stamped(self, message_id: str, date: datetime) -> "RawEmail":
+        """Return the message with a Message-ID and a Date if it has none. `date` is aware."""
+        names = {one.name for one in split(self.data)[0]}
+        data = self.data
+        if "message-id" not in names:
+            data = f"Message-ID: {message_id}\r\n".encode() + data
+        if "date" not in names:
+            data = f"Date: {headers.date_time(date)}\r\n".encode() + data
+        return replace(self, data=data, message_id=self.message_id or message_id)
+
+    def render(self, eight_bit: bool) -> Content:  # noqa: FBT001 - the signature of `Transaction.render`
+        """Give the message for a server that does or does not take 8-bit bodies (RFC 6152).
+
+        What cannot be encoded anew comes as it is, and says that it is 8-bit.
+        """
+        data = self.data
+        if not is_fit(data, eight_bit=eight_bit):
+            fields, body = split(data)
+            anew = None if is_signed(fields, body) else reencoded(fields, body, eight_bit=eight_bit)
+            if anew is not None:
+                data = joined(anew[0]) + b"\r\n" + anew[1]
+        utf8_headers = not data[: data.find(b"\r\n\r\n") + 1].isascii()
+        return Content(data, eight_bit=utf8_headers or not data.isascii(), utf8_headers=utf8_headers)
+
+
+def reverse_path(given: Address | str) -> str:
+    """Read where bounces go; "" is nowhere (RFC 5321 section 4.5.5). Raises pydantic.ValidationError."""
+    return "" if given == "" else _address(given).email
+
+
+def forward_paths(given: Iterable[Address | str]) -> tuple[str, ...]:
+    """Read recipients, each once. Raises pydantic.ValidationError."""
+    return _unique(map(_address, given))
+
+
+def _address(given: Address | str) -> Address:
+    return given if isinstance(given, Address) else Address.parse(given)
+
+
+def _unique(found: Iterable[Address]) -> tuple[str, ...]:
+    unique: dict[tuple[str, str], str] = {}
+    for address in found:
+        unique.setdefault((address.local_part, address.domain.lower()), address.email)
+    return tuple(unique.values())
+
+
+def _named(said: Said, *names: str) -> list[Address]:
+    return [address for name in names for field, found in said if field == name for address in found]
+
+
+def _sender(said: Said) -> str:
+    for names in (("resent-sender",), ("resent-from",), ("sender",), ("from",)):
+        found = _named(said, *names)
+        if len(found) > 1:
+            raise MessageError(f"the {names[0]} header names several senders", ErrorKind.INVALID_FROM_ADDRESS)
+        if found:
+            return found[0].email
+    raise MessageError("the message names no sender", ErrorKind.INVALID_FROM_ADDRESS)
+
+
+def _recipients(said: Said, fields: Sequence[Field]) -> tuple[str, ...]:
+    resent = any(name in {"resent-to", "resent-cc", "resent-bcc"} for name, _ in said)
+    if resent and sum(one.name == "resent-date" for one in fields) > 1:
+        told = "the message was sent again several times, and which recipients are meant is not clear: name them"
+        raise MessageError(told, ErrorKind.INVALID_RECIPIENT_ADDRESS)
+    again = "resent-" if resent else ""
+    return _unique(_named(said, f"{again}to", f"{again}cc", f"{again}bcc"))
+
+
+def _said_by(message: "Message[Any, Any]") -> Said:
+    said = []
+    for name, value in message.items():
+        lowered = name.lower()
+        if lowered not in ADDRESS_FIELDS:
+            continue
+        parsed = getattr(value, "addresses", None)
+        if parsed is None:  # the legacy API: text, or an encoded Header that must not be decoded before it is read
+            text = value.encode() if hasattr(value, "encode") and not isinstance(value, str) else str(value)
+            said.append((lowered, read_addresses(lowered, text)))
+            continue
+        specs = ", ".join(f"<{address.addr_spec}>" for address in parsed)
+        said.append((lowered, read_addresses(lowered, specs)))
+    return said
+
+
+def _serialized(message: "Message[Any, Any]", said: Said) -> bytes:
+    """Write a message of the email package. Raises MessageError(ENCODING_FAILED), INVALID_HEADER."""
+    shown = copy.copy(message)
+    for name in _BLIND:
+        del shown[name]  # makes a list of headers that is the copy's own
+    policy = message.policy.clone(linesep="\r\n")
+    if isinstance(policy, EmailPolicy):
+        policy = policy.clone(utf8=not all(address.email.isascii() for _, found in said for address in found))
+        if not policy.utf8:
+            _use_a_labels(shown)
+    if any(isinstance(value, str) and _BROKEN_VALUE.search(value) for _, value in shown.raw_items()):
+        raise MessageError("a header's value holds a line end", ErrorKind.INVALID_HEADER)
+    made = BytesIO()
+    try:
+        BytesGenerator(made, mangle_from_=False, policy=policy).flatten(shown)
+    except Exception as error:  # noqa: BLE001 - the package raises much; its text may hold parts of the mail
+        told = f"the email package could not write the message: {type(error).__name__}"
+        raise MessageError(told, ErrorKind.ENCODING_FAILED) from None
+    return canonical_octets(made.getvalue())
+
+
+def _use_a_labels(message: "Message[Any, Any]") -> None:
+    """Rewrite address headers with international domains: the package would encode the whole address as a word."""
+    for name, value in message.items():
+        groups = getattr(value, "groups", ())
+        if name.lower() not in ADDRESS_FIELDS or all(a.domain.isascii() for g in groups for a in g.addresses):
+            continue
+        rewritten = tuple(
+            Group(
+                group.display_name,
+                tuple(HeaderAddress(a.display_name, a.username, Address(a.addr_spec).domain) for a in group.addresses),
+            )
+            for group in groups
+        )
+        message.replace_header(name, rewritten)
+
+
+def _compare(said: Said, fields: Sequence[Field]) -> None:
+    """Make sure that the header, as it was written, names those whom the message names."""
+    written = [(one.name, read_addresses(one.name, one.text)) for one in fields if one.name in ADDRESS_FIELDS]
+    if written != [entry for entry in said if entry[0] not in _BLIND]:
+        told = "the email package would write other addresses than were given; use email.policy.default"
+        raise MessageError(told, ErrorKind.INVALID_HEADER)

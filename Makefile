@@ -9,7 +9,7 @@ CANDIDATES := python3 python3.14 python3.13 python3.12 python3.11
 USABLE := import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))
 PYTHON = $(firstword $(foreach p,$(CANDIDATES),$(shell $(p) -c '$(USABLE)' >/dev/null 2>&1 && echo $(p))))
 
-.PHONY: demo test dev check lint types imports format lock docs-table coverage bench setup clean
+.PHONY: demo test dev fuzz check lint types imports format lock docs-table coverage bench setup clean
 .DEFAULT_GOAL := demo
 
 demo: setup
@@ -20,6 +20,12 @@ test: setup
 
 dev: setup
 	$(BIN)/mailworker dev
+
+# Ten minutes for each target; what it finds stays in .fuzz and is named at the end.
+fuzz: setup
+	$(BIN)/python -m tests.fuzz headers
+	$(BIN)/python -m tests.fuzz addresses
+	$(BIN)/python -m tests.fuzz raw
 
 check: lint types imports
 
@@ -67,4 +73,4 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 clean:
-	rm -rf .venv .mailworker dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .servers .import_linter_cache .coverage*
+	rm -rf .venv .mailworker .fuzz dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .servers .import_linter_cache .coverage*

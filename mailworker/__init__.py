@@ -16,15 +16,30 @@ if TYPE_CHECKING:
     from mailworker.options import RefusedError
     from mailworker.results import MailFailedError, MailResult
     from mailworker.tasks import send_email
-    from smtp_transport.message import Address, Attachment, Email, EmailBuilder, InlineImage, Priority
+    from smtp_transport.message import (
+        Address,
+        Attachment,
+        AutoSubmitted,
+        Calendar,
+        Email,
+        EmailBuilder,
+        FileAttachment,
+        InlineImage,
+        Priority,
+        RawEmail,
+        Unsubscribe,
+    )
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "Address": "smtp_transport.message",
     "Attachment": "smtp_transport.message",
+    "AutoSubmitted": "smtp_transport.message",
+    "Calendar": "smtp_transport.message",
     "Email": "smtp_transport.message",
     "EmailBuilder": "smtp_transport.message",
+    "FileAttachment": "smtp_transport.message",
     "InlineImage": "smtp_transport.message",
     "LedgerError": "mailworker.ledger",
     "LedgerFullError": "mailworker.ledger",
@@ -32,7 +47,9 @@ _HOMES = {
     "MailFailedError": "mailworker.results",
     "MailResult": "mailworker.results",
     "Priority": "smtp_transport.message",
+    "RawEmail": "smtp_transport.message",
     "RefusedError": "mailworker.options",
+    "Unsubscribe": "smtp_transport.message",
     "app": "mailworker.celery",
     "send_email": "mailworker.tasks",
 }
@@ -40,8 +57,11 @@ _HOMES = {
 __all__ = [
     "Address",
     "Attachment",
+    "AutoSubmitted",
+    "Calendar",
     "Email",
     "EmailBuilder",
+    "FileAttachment",
     "InlineImage",
     "LedgerError",
     "LedgerFullError",
@@ -49,7 +69,9 @@ __all__ = [
     "MailFailedError",
     "MailResult",
     "Priority",
+    "RawEmail",
     "RefusedError",
+    "Unsubscribe",
     "app",
     "send_email",
 ]

@@ -1,6 +1,6 @@
 """The header of a message that another program wrote, as fields of octets (RFC 5322 section 2.2).
 
-Law: a field that is not to be changed goes out as it came in, octet for octet.
+Law: a field that is not to be changed goes out as it came in, white space before its colon excepted.
 """
 
 import re
@@ -53,7 +53,8 @@ def split(data: bytes) -> tuple[tuple[Field, ...], bytes]:
         name = found[1].decode("ascii")
         if max(map(len, found[0].split(b"\r\n"))) > LONGEST_LINE or b"\0" in found[0]:
             raise _wrong(f"header field {len(fields) + 1} holds NUL or a line of more than {LONGEST_LINE} octets")
-        fields.append(Field(name.lower(), found[0]))
+        # White space before the colon is obsolete (RFC 5322 section 4.5), and readers differ over what it means.
+        fields.append(Field(name.lower(), b"%b:%b\r\n" % found.groups()))
         place = found.end()
     return tuple(fields), body
 

@@ -74,9 +74,7 @@ class RawEmail:
         if not is_signed(fields, b""):
             fields = tuple(map(in_ascii, fields))
         ids = [own for one in fields if one.name == "message-id" for own in rules.foreign_ids(one.text)]
-        if body and not body.endswith(b"\r\n"):
-            body += b"\r\n"
-        return cls(envelope, joined(fields) + b"\r\n" + body, ids[0] if ids else "")
+        return cls(envelope, joined(fields) + b"\r\n" + _ended(body), ids[0] if ids else "")
 
     def stamped(self, message_id: str, date: datetime) -> "RawEmail":
         """Return the message with a Message-ID and a Date if it has none. `date` is aware."""
@@ -98,7 +96,7 @@ class RawEmail:
             fields, body = split(data)
             anew = None if is_signed(fields, body) else reencoded(fields, body, eight_bit=eight_bit)
             if anew is not None:
-                data = joined(anew[0]) + b"\r\n" + anew[1]
+                data = joined(anew[0]) + b"\r\n" + _ended(anew[1])
         utf8_headers = not data[: data.find(b"\r\n\r\n") + 1].isascii()
         return Content(data, eight_bit=utf8_headers or not data.isascii(), utf8_headers=utf8_headers)
 
@@ -115,6 +113,10 @@ def forward_paths(given: Iterable[Address | str]) -> tuple[str, ...]:
 
 def _address(given: Address | str) -> Address:
     return given if isinstance(given, Address) else Address.parse(given)
+
+
+def _ended(body: bytes) -> bytes:
+    return body if not body or body.endswith(b"\r\n") else body + b"\r\n"
 
 
 def _unique(found: Iterable[Address]) -> tuple[str, ...]:

@@ -36,16 +36,24 @@ def is_signed(fields: Sequence[Field], body: bytes) -> bool:
 def reencoded(fields: Sequence[Field], body: bytes, *, eight_bit: bool) -> tuple[tuple[Field, ...], bytes] | None:
     """Encode anew what does not fit, and give header and body; None if that is not possible without loss."""
     fields = _declared(fields, body)
-    parsed = BytesParser(policy=_POLICY).parsebytes(joined(fields) + b"\r\n" + body)
+    try:
+        written = _written(joined(fields) + b"\r\n" + body, eight_bit=eight_bit)
+        anew = None if written is None else split(written)
+    except Exception:  # noqa: BLE001 - the package raises much over malformed parts; then they stay as they are
+        return None
+    if anew is None or not is_fit(anew[1], eight_bit=eight_bit):
+        return None
+    encoding = tuple(one for one in anew[0] if one.name == _ENCODING)
+    return (*(one for one in fields if one.name != _ENCODING), *encoding), anew[1]
+
+
+def _written(data: bytes, *, eight_bit: bool) -> bytes | None:
+    parsed = BytesParser(policy=_POLICY).parsebytes(data)
     if not all(_fit(part, eight_bit=eight_bit) for part in parsed.walk()):
         return None
     made = BytesIO()
     BytesGenerator(made, mangle_from_=False, policy=_POLICY).flatten(parsed)
-    new_fields, new_body = split(made.getvalue())
-    if not is_fit(new_body, eight_bit=eight_bit):
-        return None
-    encoding = tuple(one for one in new_fields if one.name == _ENCODING)
-    return (*(one for one in fields if one.name != _ENCODING), *encoding), new_body
+    return made.getvalue()
 
 
 def _declared(fields: Sequence[Field], body: bytes) -> tuple[Field, ...]:

@@ -1,6 +1,7 @@
 """The public API as a caller sees it: checked by mypy --strict, never run."""
 
 from datetime import UTC, datetime, timedelta
+from email.message import EmailMessage
 from typing import assert_type
 
 from mailworker import (
@@ -13,6 +14,7 @@ from mailworker import (
     MailFailedError,
     MailResult,
     Priority,
+    RawEmail,
     RefusedError,
     send_email,
 )
@@ -58,6 +60,8 @@ later = send_email.apply_async(
 )
 assert_type(later, MailResult)
 assert_type(send_email.many([email, built]), list[MailResult])
+assert_type(send_email.delay(EmailMessage()), MailResult)
+assert_type(send_email.delay(b"From: a@example.com"), MailResult)
 assert_type(result.id, str)
 state: str = result.state
 
@@ -72,7 +76,8 @@ except (LedgerError, RefusedError) as error:
 config = SmtpConfig(host="smtp.example.com", credentials=Credentials.password("user", "secret"))
 with SmtpClient(config) as client:
     assert_type(client.send(email), SendResult)
-    assert_type(client.send_batch([email]), BatchSendResult)
+    assert_type(client.send_batch([email, EmailMessage(), b"From: a@example.com"]), BatchSendResult)
+    assert_type(client.send(RawEmail.of(EmailMessage(), sender="", recipients=["a@example.com"])), SendResult)
     try:
         client.test_connection()
     except SmtpError as refused:

@@ -1,0 +1,87 @@
+"""What a large file costs the sender: time, never memory."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from smtp_transport import Email, ErrorKind, FileAttachment, MessageError, Phase, SmtpError
+from smtp_transport.testing import FaultServer, behaved
+from tests.wire.sink import Sink
+
+SENDER = """
+import resource, sys
+from smtp_transport import DkimSigner, Email, FileAttachment, SmtpClient, SmtpConfig
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+host, port, path, signed = sys.argv[1:]
+signer = DkimSigner("example.com", "sel", Ed25519PrivateKey.generate()) if signed == "signed" else None
+config = SmtpConfig(host=host, port=int(port), tls="none", local_hostname="t.test", max_message_size=50_000_000)
+
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+with SmtpClient(config, signer=signer) as client:
+    client.send(Email(from_="a@example.com", to="b@example.org", text_body="warm"))
+    before = peak()
+    email = Email(from_="a@example.com", to="b@example.org", attachments=[FileAttachment.from_path(path)])
+    client.send(email)
+    print(peak() - before)
+"""
+
+
+@pytest.mark.parametrize("signed", ["signed", "unsigned"])
+def test_a_file_of_25_mb_is_never_in_memory(tmp_path: Path, signed: str) -> None:
+    path = tmp_path / "film.bin"
+    path.write_bytes(bytes(range(256)) * (25 * 4096))
+    with FaultServer(behaved("PIPELINING", "8BITMIME")) as server:
+        command = [sys.executable, "-c", SENDER, server.host, str(server.port), str(path), signed]
+        ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
+        assert ran.returncode == 0, ran.stderr
+        kilobytes = int(ran.stdout)
+        taken = server.conversations[0].contents[1]
+    assert kilobytes < 40_000, f"{kilobytes} KB more than before"
+    assert len(taken) > 26_214_400 * 4 // 3
+
+
+def test_a_file_that_is_gone_costs_one_mail_and_no_link(client_for, tmp_path) -> None:
+    path = tmp_path / "a.bin"
+    path.write_bytes(b"x" * 1000)
+    with FaultServer(behaved("PIPELINING")) as server:
+        emails = [
+            Email(from_="a@example.com", to="b@example.org", text_body="1"),
+            Email(from_="a@example.com", to="b@example.org", attachments=FileAttachment.from_path(path)),
+            Email(from_="a@example.com", to="b@example.org", text_body="3"),
+        ]
+        path.unlink()
+        first, second, third = client_for(server).send_batch(emails).results
+        assert len(server.conversations) == 1
+    assert not isinstance(first, SmtpError)
+    assert not isinstance(third, SmtpError)
+    assert isinstance(second, MessageError)
+    assert (second.kind, second.phase) == (ErrorKind.ATTACHMENT_ERROR, Phase.MAIL)
+
+
+def test_a_file_that_changes_on_its_way_is_never_committed(client_for, tmp_path) -> None:
+    path = tmp_path / "a.bin"
+    path.write_bytes(bytes(5_000_000))
+    with Sink() as sink:
+        client = client_for(sink)
+        email = Email(from_="a@example.com", to="b@example.org", attachments=FileAttachment.from_path(path))
+        original = FileAttachment.blocks
+
+        def blocks(self, octets):
+            for number, block in enumerate(original(self, octets)):
+                if number == 1:
+                    path.write_bytes(bytes(4_000_000))
+                yield block
+
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(FileAttachment, "blocks", blocks)
+            with pytest.raises(MessageError) as caught:
+                client.send(email)
+    assert sink.taken == []
+    assert (caught.value.kind, caught.value.phase) == (ErrorKind.ATTACHMENT_ERROR, Phase.BODY)

@@ -23,8 +23,17 @@ def near(host, asked, *options, **more):
     return resolve("127.0.0.1", port if host == "smtp.example.com" else asked, *options, **more)
 socket.getaddrinfo = near
 my_tunnel = types.SimpleNamespace(connect=lambda host, asked: socket.create_connection(("127.0.0.1", port)))
+from email.message import EmailMessage
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from smtp_transport import Credentials
+message = EmailMessage()
+message["From"], message["To"] = "me@example.com", "you@example.org"
+message.set_content("hello")
+pem = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+ics_text = "BEGIN:VCALENDAR\\nMETHOD:REQUEST\\nEND:VCALENDAR"
 given = {"__name__": "example", "credentials": Credentials.password("me", "secret"), "my_tunnel": my_tunnel}
+given |= {"message": message, "pem": pem, "ics_text": ics_text}
 import re
 for number, example in enumerate(re.findall(r"^```python\\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)):
     exec(compile(example, f"example {number}", "exec"), given)

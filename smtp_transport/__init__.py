@@ -12,7 +12,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from smtp_transport.client import BatchSendResult, Interceptor, RejectedRecipient, SendResult, SmtpClient
+    from smtp_transport.client import (
+        BatchSendResult,
+        Interceptor,
+        MailClient,
+        RejectedRecipient,
+        SendResult,
+        SmtpClient,
+    )
     from smtp_transport.config import (
         PoolConfig,
         Proxy,
@@ -119,6 +126,7 @@ __all__ = [
     "InlineImage",
     "Interceptor",
     "Limits",
+    "MailClient",
     "MessageError",
     "Noop",
     "Notify",
@@ -180,7 +188,7 @@ __all__ = [
 ]
 
 _NAMES_OF_MODULE = {
-    "client": "BatchSendResult Interceptor RejectedRecipient SendResult SmtpClient",
+    "client": "BatchSendResult Interceptor MailClient RejectedRecipient SendResult SmtpClient",
     "config": "PoolConfig Proxy ProxyKind SmtpConfig SmtpConfigBuilder TlsConfig TlsMode TlsVersion",
     "connection": "Connection ConnectionInfo Permit Stumble",
     "credentials": "AuthMethod CallableProvider CredentialKind CredentialProvider Credentials OAuth2Token",

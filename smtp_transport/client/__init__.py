@@ -5,7 +5,8 @@ needs (Date, Message-ID) are asked for here and nowhere below.
 """
 
 from smtp_transport.client.interceptors import Interceptor
+from smtp_transport.client.interface import MailClient
 from smtp_transport.client.results import BatchSendResult, RejectedRecipient, SendResult
 from smtp_transport.client.smtp_client import SmtpClient
 
-__all__ = ["BatchSendResult", "Interceptor", "RejectedRecipient", "SendResult", "SmtpClient"]
+__all__ = ["BatchSendResult", "Interceptor", "MailClient", "RejectedRecipient", "SendResult", "SmtpClient"]

@@ -75,6 +75,11 @@ class FaultServer:
         for thread in self._threads:
             thread.join()
 
+    def announce(self, line: str = "421 4.3.2 going down", *, leave: bool = True) -> None:
+        """Say this line now on every open connection, whatever its script waits for; hang up behind it if `leave`."""
+        for peer in self._peers:
+            peer.interject(f"{line}\r\n".encode(), leave=leave)
+
     def wait_until(self, condition: Callable[[], bool], seconds: float = 10.0) -> None:
         """Wait for a state of the conversations; `TimeoutError` tells where they stand if it does not come."""
         deadline = time.monotonic() + seconds

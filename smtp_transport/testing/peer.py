@@ -1,9 +1,12 @@
 """A script's side of one connection: it reads, it sends, and all is recorded."""
 
+import queue
+import selectors
 import socket
 import ssl
 import struct
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -58,14 +61,30 @@ class Peer:
         self._stopping = stopping
         self._changed = changed
         self._unread = b""
+        self._held = b""
+        self._interjections: queue.SimpleQueue[tuple[bytes, bool]] = queue.SimpleQueue()
+        self._waker, self._wakes = socket.socketpair()
         self.conversation = conversation
 
     def send(self, data: bytes) -> None:
-        """Send bytes; raise `Departed` if nobody takes them."""
+        """Send bytes, and behind them what was held back; raise `Departed` if nobody takes them."""
+        held, self._held = self._held, b""
         try:
-            self._socket.sendall(data)
+            self._socket.sendall(data + held)
         except OSError:
             raise Departed from None
+
+    def hold_back(self, data: bytes) -> None:
+        """Send these bytes behind those that are sent next."""
+        self._held += data
+
+    def interject(self, data: bytes, *, leave: bool) -> None:
+        """Have these bytes sent as soon as the script waits for something, and the connection closed if `leave`.
+
+        For other threads than the script's.
+        """
+        self._interjections.put((data, leave))
+        self._wake()
 
     def read_line(self) -> str:
         """Wait for one line and record it."""
@@ -81,9 +100,19 @@ class Peer:
             content = b""
         else:
             content = self._read_until(b"\r\n.\r\n")[:-3]
+        self.record_content(content)
+        return content
+
+    def read_octets(self, octets: int) -> bytes:
+        """Wait for so many octets, and give them; nothing is recorded."""
+        taken = self._peek(octets)
+        self._unread = self._unread[octets:]
+        return taken
+
+    def record_content(self, content: bytes) -> None:
+        """Record the content of one mail."""
         self.conversation.contents.append(content)
         self._changed()
-        return content
 
     def read_some(self, octets: int) -> None:
         """Wait for so many octets and drop them."""
@@ -92,8 +121,14 @@ class Peer:
 
     def rest(self, seconds: float | None) -> None:
         """Do nothing for so long (None: as long as the server runs); raise `Departed` if the server stops."""
-        if self._stopping.wait(seconds):
-            raise Departed
+        deadline = None if seconds is None else time.monotonic() + seconds
+        while not self._stopping.is_set():
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            if _readable(left, self._wakes):
+                self._heed()
+            elif deadline is not None and time.monotonic() >= deadline:
+                return
+        raise Departed
 
     def start_tls(self) -> None:
         """Shake hands; a client that does not like the certificate is gone."""
@@ -119,11 +154,37 @@ class Peer:
         """Hang up."""
         self.interrupt()
         self._socket.close()
+        self._waker.close()
+        self._wakes.close()
 
     def interrupt(self) -> None:
         """Wake a thread that waits for this client."""
         with suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
+        self._wake()
+
+    def _wake(self) -> None:
+        with suppress(OSError):
+            self._waker.send(b"!")
+
+    def _heed(self) -> None:
+        """Do what another thread asked for."""
+        self._wakes.recv(1)
+        with suppress(queue.Empty):
+            data, leave = self._interjections.get_nowait()
+            self.send(data)
+            if leave:
+                self.close()
+                raise Departed
+
+    def _await_client(self) -> None:
+        """Wait until there is something to read; meanwhile do what other threads ask for."""
+        while not (isinstance(self._socket, ssl.SSLSocket) and self._socket.pending()):
+            ready = _readable(None, self._socket, self._wakes)
+            if self._wakes in ready:
+                self._heed()
+            if self._socket in ready:
+                return
 
     def _peek(self, octets: int) -> bytes:
         while len(self._unread) < octets:
@@ -141,9 +202,21 @@ class Peer:
 
     def _receive(self) -> None:
         try:
+            self._await_client()
             data = self._socket.recv(65_536)
-        except OSError:
+        except (OSError, ValueError):  # ValueError: the socket is closed
             raise HungUp from None
         if not data:
             raise HungUp
         self._unread += data
+
+
+def _readable(seconds: float | None, *sockets: socket.socket) -> list[socket.socket]:
+    """Wait until one of them can be read or is over; give those."""
+    with selectors.DefaultSelector() as waiting:
+        for each in sockets:
+            try:
+                waiting.register(each, selectors.EVENT_READ)
+            except ValueError:  # closed meanwhile
+                raise Departed from None
+        return [each for key, _ in waiting.select(seconds) for each in sockets if key.fileobj is each]

@@ -3,13 +3,10 @@
 A step is any object with `play(peer)`, so a test may bring its own beside these.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from smtp_transport.testing.peer import Departed, Peer, ScriptBroken
-
-_REPLIES = {"STARTTLS": "220 go on", "DATA": "354 go on", "QUIT": "221 bye"}
 
 
 class Step(Protocol):
@@ -119,6 +116,43 @@ class Stall:
 
 
 @dataclass(frozen=True)
+class Pause:
+    """Do nothing for so many seconds."""
+
+    seconds: float
+
+    def play(self, peer: Peer) -> None:
+        """Wait."""
+        peer.rest(self.seconds)
+
+
+@dataclass(frozen=True)
+class HoldBack:
+    """Say these lines later: behind whatever is said next. Replies to pipelined commands come in the wrong order so."""
+
+    lines: tuple[str, ...]
+
+    def __init__(self, *lines: str) -> None:
+        object.__setattr__(self, "lines", lines)
+
+    def play(self, peer: Peer) -> None:
+        """Keep the lines."""
+        peer.hold_back("".join(f"{line}\r\n" for line in self.lines).encode())
+
+
+@dataclass(frozen=True)
+class LongLine:
+    """Send one reply line of so many octets, line end included: no client has to take more than 512."""
+
+    octets: int
+    code: int = 250
+
+    def play(self, peer: Peer) -> None:
+        """Send the line."""
+        peer.send(f"{self.code} ".encode().ljust(self.octets - 2, b"x") + b"\r\n")
+
+
+@dataclass(frozen=True)
 class Reset:
     """Break the connection, so that the client sees a reset."""
 
@@ -145,68 +179,15 @@ class StartTls:
         peer.start_tls()
 
 
-@dataclass(frozen=True)
-class Behave:
-    """Be a well-behaved server from here on, until QUIT or the client leaves.
-
-    `replies` changes what is said to commands that start so: `{"RCPT TO:<bob@": "550 5.1.1 no such user"}`. The longest
-    start wins. The reply to content is that of ".". What cannot follow is refused, as it would be by a real server.
-    `capabilities` are EHLO's keywords.
-    """
-
-    capabilities: tuple[str, ...] = ()
-    replies: Mapping[str, str] = field(default_factory=dict)
-
-    def play(self, peer: Peer) -> None:
-        """Answer every command."""
-        recipients: int | None = None  # None: no transaction is open
-        while True:
-            try:
-                line = peer.read_line()
-            except Departed:
-                return
-            verb = line.partition(" ")[0].upper()
-            out_of_order = (verb == "RCPT" and recipients is None) or (verb == "DATA" and not recipients)
-            reply = "503 5.5.1 bad sequence of commands" if out_of_order else self._reply_to(line, verb)
-            peer.send(f"{reply}\r\n".encode())
-            match verb, reply[0]:
-                case "MAIL", "2":
-                    recipients = 0
-                case "RCPT", "2":
-                    recipients = (recipients or 0) + 1
-                case "DATA", "3":
-                    peer.read_content()
-                    peer.send(f"{self._reply_to('.', '.')}\r\n".encode())
-                    recipients = None
-                case "STARTTLS", "2":
-                    peer.start_tls()
-                case (("RSET" | "EHLO" | "HELO"), _):
-                    recipients = None
-                case "QUIT", _:
-                    return
-
-    def _reply_to(self, line: str, verb: str) -> str:
-        told = [start for start in self.replies if line.upper().startswith(start.upper())]
-        if told:
-            return self.replies[max(told, key=len)]
-        if verb == "EHLO":
-            return "\r\n".join(_ehlo_lines(self.capabilities))
-        return _REPLIES.get(verb, "250 2.0.0 ok")
-
-
-def _ehlo_lines(capabilities: tuple[str, ...]) -> list[str]:
+def ehlo_lines(capabilities: tuple[str, ...]) -> list[str]:
+    """Give the lines of a reply to EHLO that offers these capabilities."""
     *others, last = ("fault.test", *capabilities)
     return [*(f"250-{word}" for word in others), f"250 {last}"]
 
 
-def behaved(*capabilities: str, replies: Mapping[str, str] | None = None) -> tuple[Step, ...]:
-    """Give the script of a server that does all right, but for what `replies` says (see `Behave`)."""
-    return (Say("220 fault.test ESMTP"), Behave(capabilities, replies or {}))
-
-
 def greeted(*capabilities: str) -> tuple[Step, ...]:
     """Give the steps of a greeting and an EHLO that offers these capabilities."""
-    return (Say("220 fault.test ESMTP"), Expect("EHLO"), Say(*_ehlo_lines(capabilities)))
+    return (Say("220 fault.test ESMTP"), Expect("EHLO"), Say(*ehlo_lines(capabilities)))
 
 
 def mail_taken(*recipients: str, server_id: str = "4F0A1B") -> tuple[Step, ...]:

@@ -21,7 +21,9 @@ from mailworker import (
 from smtp_transport import (
     BatchSendResult,
     Credentials,
+    MailClient,
     OAuth2Client,
+    ProtocolError,
     Receipt,
     RefreshTokenProvider,
     SaslContext,
@@ -33,6 +35,7 @@ from smtp_transport import (
     SmtpSession,
 )
 from smtp_transport.stream import Stream
+from smtp_transport.testing import MockSmtpClient
 
 email = Email(
     from_=Address(email="shop@example.com", name="Shop"),
@@ -107,3 +110,13 @@ def lead(stream: Stream) -> Receipt:
     with SmtpSession.connect_starttls(stream, config) as session:
         session.login("user", "secret")
         return session.send_mail("me@example.com", ["you@example.org"], b"Subject: hi\r\n\r\nhello\r\n")
+
+
+def tell(client: MailClient) -> SendResult:
+    return client.send(email)
+
+
+tell(SmtpClient(config))
+mock = MockSmtpClient()
+mock.expect_send(to="ann@example.org").times(1).returns().raises(ProtocolError("no"))
+tell(mock)

@@ -1,0 +1,57 @@
+"""What a program needs of a client: the type to ask for, so that a test may hand in another."""
+
+from collections.abc import Generator, Sequence
+from types import TracebackType
+from typing import Protocol, Self
+
+from smtp_transport.client.results import BatchSendResult, SendResult
+from smtp_transport.config import PoolConfig
+from smtp_transport.connection import ConnectionInfo, Permit
+from smtp_transport.envelope import Transaction
+from smtp_transport.message import Email
+from smtp_transport.pool import PoolStatus
+from smtp_transport.receipt import Receipt
+
+
+class MailClient(Protocol):
+    """`SmtpClient` and whatever stands in for it; see there for what the methods promise."""
+
+    def send(self, email: Email, /) -> SendResult:
+        """Send one email."""
+        ...
+
+    def send_batch(self, emails: Sequence[Email], /) -> BatchSendResult:
+        """Send several."""
+        ...
+
+    def deliver(
+        self, transactions: Sequence[Transaction], permit: Permit | None = None
+    ) -> Generator[tuple[int, Receipt], None, None]:
+        """Send what is ready for the wire."""
+        ...
+
+    def test_connection(self) -> ConnectionInfo:
+        """Reach the server and authenticate."""
+        ...
+
+    def connection_info(self) -> ConnectionInfo | None:
+        """Describe the newest connection."""
+        ...
+
+    def pool_status(self) -> PoolStatus:
+        """Count connections."""
+        ...
+
+    def configure(self, pool: PoolConfig) -> None:
+        """Change the pool's limits."""
+        ...
+
+    def shutdown(self) -> None:
+        """Close everything."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...

@@ -1,0 +1,257 @@
+"""A client that sends nothing: the real `SmtpClient` over links that are imagined, and what a test expects of it.
+
+    mock = MockSmtpClient()
+    mock.expect_send(to="you@example.org", subject="Hello").times(1)
+    program(mock)
+    mock.verify()
+
+Law: everything up to the wire is the real thing, so that a mail which cannot be rendered or addressed fails here too.
+"""
+
+import email.message
+import email.policy
+import re
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Self
+
+from smtp_transport.client import SmtpClient
+from smtp_transport.config import SmtpConfig
+from smtp_transport.connection import Connection, ConnectionInfo, Permit
+from smtp_transport.envelope import Transaction
+from smtp_transport.errors import CancelledError, SmtpError
+from smtp_transport.phase import Phase
+from smtp_transport.protocol.capabilities import Capabilities
+from smtp_transport.receipt import Receipt, RecipientReceipt
+from smtp_transport.reply import Reply
+
+_CAPABILITIES = Capabilities.parse(Reply(250, None, ("mock.test", "PIPELINING", "8BITMIME", "SMTPUTF8")))
+Text = str | re.Pattern[str]
+"""What a text must be: equal to this, or found by this pattern."""
+
+
+class UnexpectedSend(AssertionError):  # noqa: N818 - reads as what happened
+    """A mail was sent that no expectation is for."""
+
+
+class ExpectationFailed(AssertionError):  # noqa: N818 - the same
+    """What was expected did not happen, or happened too often."""
+
+
+@dataclass(frozen=True)
+class SentMail:
+    """A mail as a server would have got it. `message` is parsed by the standard library, `content` is the wire's."""
+
+    sender: str
+    recipients: tuple[str, ...]
+    content: bytes = field(repr=False)
+    message: email.message.EmailMessage = field(repr=False)
+
+    @classmethod
+    def of(cls, transaction: Transaction) -> "SentMail":
+        """Render a transaction, and read it back."""
+        content = transaction.render(True).data
+        message = email.message_from_bytes(content, policy=email.policy.default)
+        return cls(transaction.envelope.sender, transaction.envelope.recipients, content, message)
+
+    @property
+    def subject(self) -> str:
+        """The subject, decoded."""
+        return str(self.message["Subject"] or "")
+
+    @property
+    def text(self) -> str:
+        """The plain text, or else the HTML, decoded."""
+        body = self.message.get_body(("plain", "html"))
+        return str(body.get_content()) if body is not None else ""
+
+
+Outcome = Callable[[SentMail], Receipt]
+
+
+class Expectation:
+    """Mails that are expected, how often, and what becomes of them. Without a count they must come once per outcome."""
+
+    def __init__(self, what: str, matches: Callable[[SentMail], bool]) -> None:
+        self.what = what
+        self.matches = matches
+        self._least: int | None = None
+        self._most: int | None = None
+        self._outcomes: list[Outcome] = []
+        self.met = 0
+
+    def times(self, count: int) -> Self:
+        """Expect exactly so many; 0 forbids them."""
+        self._least = self._most = count
+        return self
+
+    def at_least(self, count: int) -> Self:
+        """Expect so many or more."""
+        self._least, self._most = count, None
+        return self
+
+    def returns(self, server_id: str = "MOCK1", refused: Mapping[str, tuple[int, str]] | None = None) -> Self:
+        """Take the mail, but for `refused`: code and text by recipient. Several outcomes follow each other."""
+        told = refused or {}
+
+        def taken(mail: SentMail) -> Receipt:
+            final = Reply(250, "2.0.0", (f"queued as {server_id}",))
+            fates = (
+                RecipientReceipt(address, Phase.RCPT, Reply(told[address][0], None, (told[address][1],)))
+                if address in told
+                else RecipientReceipt(address, Phase.DOT, final)
+                for address in mail.recipients
+            )
+            return Receipt(tuple(fates))
+
+        self._outcomes.append(taken)
+        return self
+
+    def raises(self, error: SmtpError) -> Self:
+        """Let it fail with this error. The last outcome stands for all that follow."""
+
+        def failed(mail: SentMail) -> Receipt:
+            phase = error.phase or Phase.MAIL
+            return Receipt(tuple(RecipientReceipt(address, phase) for address in mail.recipients), error)
+
+        self._outcomes.append(failed)
+        return self
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether no more such mails may come."""
+        return self.met >= self._bounds()[1]
+
+    def meet(self, mail: SentMail) -> Receipt:
+        """Count a mail, and say what becomes of it."""
+        if not self._outcomes:
+            self.returns()
+        self.met += 1
+        return self._outcomes[min(self.met, len(self._outcomes)) - 1](mail)
+
+    def complaint(self) -> str | None:
+        """Say what is missing; None if nothing is."""
+        least, most = self._bounds()
+        if least <= self.met <= most:
+            return None
+        count = f"{least} or more" if most > least else f"{least}"
+        return f"{self.what}: expected {count}, {self.met} came"
+
+    def _bounds(self) -> tuple[int, float]:
+        if self._least is None:
+            return max(1, len(self._outcomes)), max(1, len(self._outcomes))
+        return self._least, float("inf") if self._most is None else self._most
+
+
+class MockSmtpClient(SmtpClient):
+    """Stands in for an `SmtpClient`. `strict`: a mail without an expectation is an error at once, and at `verify`."""
+
+    def __init__(self, config: SmtpConfig | None = None, *, strict: bool = True) -> None:
+        config = config or SmtpConfig(host="localhost", tls="none", local_hostname="mock.test")
+        super().__init__(config, lambda used: _ImaginedConnection(used, self._meet))
+        self._strict = strict
+        self._expectations: list[Expectation] = []
+        self._unexpected: list[str] = []
+        self._lock = threading.Lock()
+        self.sent: list[SentMail] = []
+        """Every mail that came, in order, also those that failed."""
+
+    def expect_send(
+        self,
+        to: str | None = None,
+        subject: Text | None = None,
+        text: Text | None = None,
+        where: Callable[[SentMail], bool] = lambda _: True,
+    ) -> Expectation:
+        """Expect mails to this recipient (among others), with this subject and text, for which `where` is true.
+
+        An earlier expectation is asked first, until it has had all that it wants.
+        """
+
+        def matches(mail: SentMail) -> bool:
+            named = to is None or to.lower() in {address.lower() for address in mail.recipients}
+            return named and _fits(subject, mail.subject) and _fits(text, mail.text.strip()) and where(mail)
+
+        told = {"to": to, "subject": subject, "text": text}
+        what = ", ".join(f"{name}={value!r}" for name, value in told.items() if value is not None)
+        expectation = Expectation(f"a mail with {what}" if what else "a mail", matches)
+        self._expectations.append(expectation)
+        return expectation
+
+    def verify(self) -> None:
+        """Raise `ExpectationFailed` unless all that was expected came, and nothing else."""
+        missing = [told for each in self._expectations if (told := each.complaint()) is not None]
+        if missing or self._unexpected:
+            raise ExpectationFailed("; ".join([*missing, *self._unexpected]))
+
+    def _meet(self, mail: SentMail) -> Receipt:
+        with self._lock:
+            self.sent.append(mail)
+            fitting = [each for each in self._expectations if each.matches(mail)]
+            for expectation in fitting:
+                if not expectation.is_exhausted:
+                    return expectation.meet(mail)
+            if not self._strict and not fitting:
+                return Expectation("any mail", lambda _: True).meet(mail)
+            told = f"a mail to {', '.join(mail.recipients)} with subject {mail.subject!r} was not expected"
+            told += " any more" if fitting else ""
+            self._unexpected.append(told)
+        raise UnexpectedSend(told)
+
+
+class _ImaginedConnection(Connection):
+    """A link on which everything is taken, as far as `meet` does not say otherwise."""
+
+    def __init__(self, config: SmtpConfig, meet: Callable[[SentMail], Receipt]) -> None:
+        self.delivered = 0
+        self._config = config
+        self._meet = meet
+        self._is_open = True
+
+    id = ""
+
+    @property
+    def usable(self) -> bool:
+        return self._is_open
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return _CAPABILITIES
+
+    @property
+    def banner(self) -> str:
+        return "mock.test ESMTP"
+
+    def info(self) -> ConnectionInfo:
+        return ConnectionInfo(self._config.host, self._config.port, False, None, self.capabilities, self.banner, None)
+
+    def deliver(self, transactions: Sequence[Transaction], permit: Permit) -> Iterator[tuple[int, Receipt]]:
+        for position, transaction in enumerate(transactions):
+            self.delivered += 1
+            if position in permit((position,)):
+                yield position, self._meet(SentMail.of(transaction))
+                continue
+            self._is_open = False
+            error = CancelledError("the mail was not permitted to be committed", phase=Phase.BODY)
+            fates = (RecipientReceipt(address, Phase.BODY) for address in transaction.envelope.recipients)
+            yield position, Receipt(tuple(fates), error)
+            return
+
+    def noop(self) -> bool:
+        return self._is_open
+
+    reset = noop
+
+    def quit(self) -> bool:
+        self._is_open = False
+        return True
+
+    def close(self) -> None:
+        self._is_open = False
+
+
+def _fits(wanted: Text | None, text: str) -> bool:
+    if wanted is None:
+        return True
+    return text == wanted if isinstance(wanted, str) else wanted.search(text) is not None

@@ -1,0 +1,171 @@
+"""A real server's conversation, written down once and played as often as one likes.
+
+    with Recorder(("smtp.example.com", 587), Path("talk.txt")) as recorder:
+        ...  # send to recorder.host, recorder.port
+    with FaultServer(*replayed(Path("talk.txt"))) as server:
+        ...  # the same again, without the real server
+
+The file is text, a line for each line: `S:` what the server said, `C:` what the client said, `D:` how many octets of
+content came, `T:` a TLS handshake, `X:` who hung up, `#` a comment; an empty line ends a connection. Content is never
+written down. In a `C:` line `***` stands for anything.
+"""
+
+import re
+import socket
+import ssl
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from smtp_transport.observation.masking import HIDDEN
+from smtp_transport.testing.peer import Peer, ScriptBroken
+from smtp_transport.testing.relay import Relay, Scribe
+from smtp_transport.testing.steps import Close, ExpectContent, ExpectEnd, Say, StartTls, Step
+
+
+@dataclass(frozen=True)
+class ExpectLine:
+    """Read one line, which must be this one; `***` in it stands for anything."""
+
+    line: str
+
+    def play(self, peer: Peer) -> None:
+        """Read and compare."""
+        said = peer.read_line()
+        if not re.fullmatch(".*".join(re.escape(part) for part in self.line.split(HIDDEN)), said):
+            raise ScriptBroken(f"expected {self.line!r}, got {said!r}")
+
+
+@dataclass(frozen=True)
+class ExpectChunk:
+    """Read the octets of the BDAT that was read last, whatever their number is."""
+
+    def play(self, peer: Peer) -> None:
+        """Read and record them."""
+        peer.record_content(peer.read_octets(_announced(peer.conversation.commands[-1])))
+
+
+def replayed(recording: Path) -> list[list[Step]]:
+    """Give a script for each recorded connection. Raises ValueError for a line that is none of a recording."""
+    scripts: list[list[Step]] = [[]]
+    said: list[str] = []
+    previous = ""
+    for number, line in enumerate((*recording.read_text(encoding="utf-8").splitlines(), ""), 1):
+        kind, text = line[:2], line[3:]
+        if kind == "S:":
+            said.append(text)
+            continue
+        if said:
+            scripts[-1].append(Say(*said))
+            said = []
+        if line.startswith("#"):
+            continue
+        if not line:
+            scripts.append([])
+        elif (step := _step(kind, text, previous)) is not None:
+            scripts[-1].append(step)
+        else:
+            raise ValueError(f"line {number} is not of a recording: it starts with {kind!r}")
+        previous = text
+    return [script for script in scripts if script]
+
+
+def _step(kind: str, text: str, previous: str) -> Step | None:
+    steps: dict[str, Step] = {
+        "C:": ExpectLine(text),
+        "D:": ExpectChunk() if previous.upper().startswith("BDAT") else ExpectContent(),
+        "T:": StartTls(),
+        "X:": Close() if text == "server" else ExpectEnd(),
+    }
+    return steps.get(kind)
+
+
+def _announced(line: str) -> int:
+    size = line.split()[1:2]
+    return int(size[0]) if size and size[0].isdigit() else 0
+
+
+class Recorder:
+    """Stands between a client and a real server, passes everything on, and writes it down.
+
+    `tls`: the context to meet a client's STARTTLS with; `upstream_tls`: that to start TLS at the server with. Both are
+    needed to look into an encrypted conversation. `mask`: secrets of AUTH, addresses and sizes are written as `***`
+    (`False`: as they are; then keep the file where you keep passwords).
+    """
+
+    def __init__(
+        self,
+        upstream: tuple[str, int],
+        recording: Path,
+        tls: ssl.SSLContext | None = None,
+        upstream_tls: ssl.SSLContext | None = None,
+        *,
+        mask: bool = True,
+    ) -> None:
+        if (tls is None) != (upstream_tls is None):
+            raise ValueError("give both TLS contexts, or none: who looks into TLS stands at both its ends")
+        self._upstream = upstream
+        self._recording = recording
+        self._contexts = (tls, upstream_tls) if tls is not None and upstream_tls is not None else None
+        self._mask = mask
+        self._lock = threading.Lock()
+        self._relays: list[Relay] = []
+        self._threads: list[threading.Thread] = []
+        self._stopping = threading.Event()
+        self._listener: socket.socket | None = None
+        self.host = "127.0.0.1"
+        self.port = 0
+
+    def __enter__(self) -> Self:
+        """Listen on a free port of the loopback interface; an older recording is overwritten."""
+        self._recording.write_text("", encoding="utf-8")
+        self._listener = socket.create_server((self.host, 0))
+        self.port = self._listener.getsockname()[1]
+        self._start(self._accept, self._listener)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Break what is open, and finish the recording."""
+        self._stopping.set()
+        if self._listener is not None:
+            # Closing a socket wakes nobody who waits in its accept(): a last client does.
+            with suppress(OSError), socket.socket() as last:
+                last.connect((self.host, self.port))
+                self._threads[0].join()
+            self._listener.close()
+        for relay in self._relays:
+            relay.interrupt()
+        for thread in self._threads:
+            thread.join()
+
+    def _start(self, work: Callable[..., None], *arguments: object) -> None:
+        thread = threading.Thread(target=work, args=arguments, name=f"recorder {self.port}", daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _accept(self, listener: socket.socket) -> None:
+        while True:
+            client, _ = listener.accept()
+            if self._stopping.is_set():
+                client.close()
+                return
+            try:
+                server = socket.create_connection(self._upstream, timeout=30)
+            except OSError:
+                client.close()
+                continue
+            server.settimeout(None)
+            relay = Relay(client, server, self._contexts, Scribe(mask=self._mask))
+            self._relays.append(relay)
+            self._start(self._record, relay)
+
+    def _record(self, relay: Relay) -> None:
+        relay.run(self._upstream[0])
+        with self._lock, self._recording.open("a", encoding="utf-8") as written:
+            written.write("\n".join([*relay.scribe.lines, "", ""]))

@@ -17,12 +17,15 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from smtp_transport.client import SmtpClient
-from smtp_transport.config import SmtpConfig
-from smtp_transport.connection import Connection, ConnectionInfo, Permit
+from smtp_transport.config import SmtpConfig, TlsConfig
+from smtp_transport.connection import Connection, Permit
+from smtp_transport.connection.conversation import Conversation
+from smtp_transport.connection.opening import Opened
 from smtp_transport.envelope import Transaction
 from smtp_transport.errors import CancelledError, SmtpError
 from smtp_transport.phase import Phase
 from smtp_transport.protocol.capabilities import Capabilities
+from smtp_transport.protocol.commands import Command
 from smtp_transport.receipt import Receipt, RecipientReceipt
 from smtp_transport.reply import Reply
 
@@ -204,27 +207,13 @@ class _ImaginedConnection(Connection):
     """A link on which everything is taken, as far as `meet` does not say otherwise."""
 
     def __init__(self, config: SmtpConfig, meet: Callable[[SentMail], Receipt]) -> None:
-        self.delivered = 0
-        self._config = config
+        super().__init__(Conversation(_Nowhere(), config.io_timeout), config, Opened("mock.test ESMTP", _CAPABILITIES))
         self._meet = meet
         self._is_open = True
-
-    id = ""
 
     @property
     def usable(self) -> bool:
         return self._is_open
-
-    @property
-    def capabilities(self) -> Capabilities:
-        return _CAPABILITIES
-
-    @property
-    def banner(self) -> str:
-        return "mock.test ESMTP"
-
-    def info(self) -> ConnectionInfo:
-        return ConnectionInfo(self._config.host, self._config.port, False, None, self.capabilities, self.banner, None)
 
     def deliver(self, transactions: Sequence[Transaction], permit: Permit) -> Iterator[tuple[int, Receipt]]:
         for position, transaction in enumerate(transactions):
@@ -249,6 +238,27 @@ class _ImaginedConnection(Connection):
 
     def close(self) -> None:
         self._is_open = False
+
+    def command(self, command: Command) -> Reply:
+        return Reply(250, "2.0.0", (f"{command.verb} taken",))
+
+
+class _Nowhere:
+    """The stream of a link that is imagined: what would be said never comes here."""
+
+    tls_version: str | None = None
+
+    def read(self, deadline: float) -> bytes:  # noqa: ARG002 - the signature of `Stream.read`
+        return b""
+
+    def read_now(self) -> bytes:
+        return b""
+
+    def write(self, data: bytes, deadline: float, *, attentive: bool = False) -> None: ...
+
+    def start_tls(self, tls: TlsConfig, server_name: str, deadline: float) -> None: ...
+
+    def close(self) -> None: ...
 
 
 def _fits(wanted: Text | None, text: str) -> bool:

@@ -135,7 +135,6 @@ def test_a_reset_in_the_middle_of_content_leaves_no_content(client_for, email):
 
 
 def test_words_slipped_in_before_tls_are_noticed(client_for, issued, ca_file):
-    """NF-SEC-01."""
     plan = FaultPlan().always("STARTTLS", Say("220 go", "250 slipped in"), StartTls())
     with FaultServer(behaved("STARTTLS", faults=plan), tls=issued("127.0.0.1"), strict=False) as server:
         client = client_for(server, tls="starttls", tls_config={"ca_certs": ca_file})

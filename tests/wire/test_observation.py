@@ -109,7 +109,7 @@ def test_all_events_of_a_link_bear_its_id_and_plausible_times(client_for, email,
 
 
 def test_nothing_secret_and_no_whole_address_is_told(client_for, email, kept):
-    """NF-SEC-04."""
+    """NF-SEC-01."""
     quoting = '550 5.1.1 <bob.smith>: bob.smith@example.org or "bob.smith x"@example.org: no such user'
     script = [
         *greeted("AUTH LOGIN"),

@@ -68,7 +68,7 @@ def test_what_was_recorded_can_be_played_and_is_strict(recording):
 
 
 def test_nothing_secret_is_written(recording, client_for, email, trusting, issued, ca_file):
-    """NF-SEC-04."""
+    """NF-SEC-01."""
     script = [Behave(("STARTTLS", "AUTH PLAIN LOGIN", "SIZE 1000", "PIPELINING"), greeting="220 hi")]
     with (
         FaultServer(script, tls=issued("127.0.0.1")) as real,

@@ -78,7 +78,7 @@ if TYPE_CHECKING:
     from smtp_transport.observation import Event, Observer, Transcript
     from smtp_transport.options import DeliverBy, DeliveryOptions, Notify, Return
     from smtp_transport.phase import Phase
-    from smtp_transport.pool import ConnectionPool, PooledConnection, PoolStatus
+    from smtp_transport.pool import ConnectionPool, HostLimits, PooledConnection, PoolStatus
     from smtp_transport.protocol.capabilities import Capabilities, Limits
     from smtp_transport.protocol.commands import Command, Expn, Noop, Vrfy
     from smtp_transport.receipt import Receipt, RecipientReceipt
@@ -123,6 +123,7 @@ __all__ = [
     "Event",
     "Expn",
     "FileAttachment",
+    "HostLimits",
     "InlineImage",
     "Interceptor",
     "Limits",
@@ -206,7 +207,7 @@ _NAMES_OF_MODULE = {
     "observation": "Event Observer Transcript",
     "options": "DeliverBy DeliveryOptions Notify Return",
     "phase": "Phase",
-    "pool": "ConnectionPool PooledConnection PoolStatus",
+    "pool": "ConnectionPool HostLimits PooledConnection PoolStatus",
     "protocol.capabilities": "Capabilities Limits",
     "protocol.commands": "Command Expn Noop Vrfy",
     "receipt": "Receipt RecipientReceipt",

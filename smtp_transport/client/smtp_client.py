@@ -16,7 +16,7 @@ from smtp_transport.errors import ErrorKind, PoolError, SmtpError
 from smtp_transport.message import AnyMessage
 from smtp_transport.observation import Observer, Observers
 from smtp_transport.phase import Phase
-from smtp_transport.pool import ConnectionPool, PoolStatus
+from smtp_transport.pool import ConnectionPool, HostLimits, PoolStatus
 from smtp_transport.protocol.commands import Command
 from smtp_transport.receipt import Receipt
 from smtp_transport.reply import Reply
@@ -40,17 +40,22 @@ class SmtpClient:
     def __init__(
         self,
         config: SmtpConfig,
-        open: Callable[[SmtpConfig], Connection] = Connection.open,  # noqa: A002 - as in ConnectionPool
+        open: Callable[[SmtpConfig], Connection] | None = None,  # noqa: A002 - as in ConnectionPool
         *,
         observers: Iterable[Observer] = (),
         interceptors: Iterable[Interceptor] = (),
         signer: Signer | None = None,
+        host_limits: HostLimits | None = None,
     ) -> None:
-        """Keep a configuration; `observers` listen beside those that it names, `signer` signs what is sent."""
+        """Keep a configuration; `observers` listen beside those that it names, `signer` signs what is sent.
+
+        `host_limits`, shared with other clients, bounds their connections together. `open` may be `Connection.open` with
+        a `Dialer` of your own.
+        """
         listening = config.observers + Observers(observers)
         if listening != config.observers:
             config = config.model_copy(update={"observers": listening})
-        self._pool = ConnectionPool(config, open)
+        self._pool = ConnectionPool(config, open, host_limits=host_limits)
         self._hooks = Hooks(interceptors, config.observers)
         self._outbox = Outbox(self._hooks, signer)
         self._newest: ConnectionInfo | None = None
@@ -167,9 +172,13 @@ class SmtpClient:
         """Change the pool's limits at run time."""
         self._pool.configure(pool)
 
-    def shutdown(self) -> None:
-        """Say QUIT on every connection, on busy ones when they come free; sending raises `CancelledError` then."""
-        self._pool.close_all()
+    def shutdown(self, timeout: float | None = None) -> bool:
+        """Say QUIT on every connection, on busy ones when they come free; sending raises `CancelledError` then.
+
+        `timeout`: wait up to so many seconds for the busy ones, and cut off what is left; None: do not wait. Returns
+        whether all are closed.
+        """
+        return self._pool.close_all(timeout)
 
     def __enter__(self) -> Self:
         return self

@@ -5,6 +5,7 @@ nobody holds any more has given its place back, however its holder came to an en
 uses.
 """
 
+from smtp_transport.pool.host_limits import HostLimits
 from smtp_transport.pool.pool import ConnectionPool, PooledConnection, PoolStatus
 
-__all__ = ["ConnectionPool", "PoolStatus", "PooledConnection"]
+__all__ = ["ConnectionPool", "HostLimits", "PoolStatus", "PooledConnection"]

@@ -1,16 +1,15 @@
 """What a pool holds in one process: idle links, places in use, and the queue for places. No bytes are moved here."""
 
-import itertools
-import queue
-import threading
-from collections import deque
-from collections.abc import Iterable
-from contextlib import suppress
-from dataclasses import dataclass, field
+import bisect
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 from smtp_transport.config import PoolConfig
 from smtp_transport.connection import Connection
 from smtp_transport.pool import limits as within
+from smtp_transport.pool.host_limits import HostPlace
+from smtp_transport.pool.housekeeper import Housekeeper
+from smtp_transport.pool.turns import Ticket, Turns
 
 
 @dataclass(slots=True, eq=False)
@@ -21,48 +20,30 @@ class Link:
     opened_at: float
     lifetime: float
     idle_since: float
+    heard_at: float
+    host_place: HostPlace | None = None
+
+    def close(self) -> None:
+        """Close without a word, and let others connect to the host."""
+        self.connection.close()
+        if self.host_place is not None:
+            self.host_place.leave()
 
 
-@dataclass(slots=True, eq=False)
-class Ticket:
-    """A turn in the queue, and later the number of the place. Its bell rings when it is worth looking again."""
-
-    number: int
-    # Its put() is reentrant: a lease that the garbage collector finds may ring from anywhere, even from under the lock.
-    bell: queue.SimpleQueue[None] = field(default_factory=queue.SimpleQueue)
-
-
-class Books:
-    """The counts. `lock` guards what takes more than one step; `forget` alone may be called without it."""
+class Books(Turns[Link | None]):
+    """The counts. A place holds None while a link is being opened."""
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
+        super().__init__()
         self.idle: list[Link] = []  # the longest idle first
-        self.held: dict[int, Link | None] = {}  # by ticket number; None while a link is being opened
-        self._waiting: deque[Ticket] = deque()
-        self._numbers = itertools.count(1)
-
-    @property
-    def pending(self) -> int:
-        """How many wait for a place."""
-        return len(self._waiting)
-
-    def ticket(self) -> Ticket:
-        """Number a lease; it does not queue yet."""
-        return Ticket(next(self._numbers))
-
-    def enqueue(self, ticket: Ticket) -> None:
-        """Wait in line."""
-        self._waiting.append(ticket)
+        self.housekeeper: Housekeeper | None = None
 
     def grant(self, ticket: Ticket, limits: PoolConfig) -> bool:
         """Give the first in line a place, if there is one, with an idle link, if there is one. Nobody overtakes."""
-        if self._waiting[0] is not ticket or not within.has_room(len(self.held), limits):
+        if not within.has_room(len(self.held), limits) or not self.is_next(ticket):
             return False
-        self._waiting.popleft()
         # The newest: it is the likeliest to be alive, and the others may idle out.
-        self.held[ticket.number] = self.idle.pop() if self.idle else None
-        self.ring()
+        self.admit(ticket, self.idle.pop() if self.idle else None)
         return True
 
     def take_idled_out(self, limits: PoolConfig, now: float) -> tuple[tuple[Ticket, Link], ...]:
@@ -77,25 +58,32 @@ class Books:
         """Take out every idle link."""
         return self._take_out(len(self.idle))
 
+    def take_longest_idle(self) -> tuple[tuple[Ticket, Link], ...]:
+        """Take out one idle link, if there is one."""
+        return self._take_out(min(1, len(self.idle)))
+
+    def take_if(self, is_due: Callable[[Link], bool]) -> tuple[tuple[Ticket, Link], ...]:
+        """Take out the longest idle link of which this holds, unless somebody waits for a place."""
+        link = None if self.pending else next(filter(is_due, self.idle), None)
+        if link is None:
+            return ()
+        ticket = self.ticket()
+        self.idle.remove(link)
+        self.held[ticket.number] = link
+        return ((ticket, link),)
+
+    def reserve(self, limits: PoolConfig) -> Ticket | None:
+        """Take a place for a link that is to be opened ahead, if one is wanted and nobody waits."""
+        if self.pending or not within.wants_ahead(len(self.idle), len(self.held), limits):
+            return None
+        ticket = self.ticket()
+        self.held[ticket.number] = None
+        return ticket
+
     def put_back(self, ticket: Ticket, link: Link) -> None:
         """Let a link idle, and its place go."""
-        self.idle.append(link)
+        bisect.insort(self.idle, link, key=lambda other: other.idle_since)
         self.forget(ticket)
-
-    def forget(self, ticket: Ticket) -> None:
-        """Give up a ticket's turn or place, whichever it has.
-
-        Each step is atomic by itself, so that a finalizer may call this while the lock is held.
-        """
-        with suppress(ValueError):
-            self._waiting.remove(ticket)
-        self.held.pop(ticket.number, None)
-        self.ring()
-
-    def ring(self) -> None:
-        """Have the first in line look again; it rings for the next if there is more."""
-        with suppress(IndexError):
-            self._waiting[0].bell.put(None)
 
     def all_links(self) -> Iterable[Link]:
         """Give every link, idle or in use."""

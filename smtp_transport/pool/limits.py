@@ -42,3 +42,8 @@ def has_room(in_use: int, limits: PoolConfig) -> bool:
 def fits(in_use: int, limits: PoolConfig) -> bool:
     """Whether a link that comes back, itself still counted, may stay."""
     return in_use <= limits.max_connections
+
+
+def wants_ahead(idle: int, in_use: int, limits: PoolConfig) -> bool:
+    """Whether one more link should be opened before it is asked for."""
+    return idle < limits.min_idle and idle + in_use < limits.max_connections

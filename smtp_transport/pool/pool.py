@@ -6,15 +6,20 @@ import random
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import Self
 
 from smtp_transport.config import PoolConfig, SmtpConfig
 from smtp_transport.connection import Connection
-from smtp_transport.errors import CancelledError, ErrorKind, PoolError
+from smtp_transport.errors import CancelledError, ErrorKind, PoolError, SmtpError
 from smtp_transport.pool import limits as within
-from smtp_transport.pool.books import Books, Link, Ticket
+from smtp_transport.pool.books import Books, Link
+from smtp_transport.pool.host_limits import HostLimits
+from smtp_transport.pool.housekeeper import Housekeeper
+from smtp_transport.pool.turns import Ticket
 from smtp_transport.pool.watch import PoolWatch
+from smtp_transport.tls import TlsSessions
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,20 +39,27 @@ class PoolStatus:
 class ConnectionPool:
     """Lends connections to one server, first come first served.
 
-    `open` makes a new one. `clock` gives seconds; `chance` a number from 0 to 1 that spreads lifetimes. Safe for
-    threads. Nothing is opened until it is asked for, and after a fork the child opens its own.
+    `open` makes a new one (None: `Connection.open`, with TLS sessions that this pool keeps). `clock` gives seconds;
+    `chance` a number from 0 to 1 that spreads lifetimes. `host_limits` bounds the connections of several pools
+    together. `tends_itself=False`: no thread opens ahead what `min_idle` wants, the caller calls `tend`. Safe for
+    threads. Nothing is opened until it is used, and after a fork the child opens its own.
     """
 
     def __init__(
         self,
         config: SmtpConfig,
-        open: Callable[[SmtpConfig], Connection] = Connection.open,  # noqa: A002 - it is what `Connection.open` is called
+        open: Callable[[SmtpConfig], Connection] | None = None,  # noqa: A002 - it is what `Connection.open` is called
         clock: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,
+        *,
+        host_limits: HostLimits | None = None,
+        tends_itself: bool = True,
     ) -> None:
         self._config = config
         self._limits = config.pool
-        self._open = open
+        self._open = open or partial(Connection.open, sessions=TlsSessions())
+        self._host_limits = host_limits
+        self._tends_itself = tends_itself
         self._clock = clock
         self._chance = chance
         self._is_closed = False
@@ -63,12 +75,16 @@ class ConnectionPool:
         books = self._books()
         lease = PooledConnection(self, books)
         watch = PoolWatch.of(self._config)
+        patience = self._limits.acquire_timeout if timeout is None else timeout
+        deadline = self._clock() + patience
         try:
-            link = self._place(books, lease.ticket, self._limits.acquire_timeout if timeout is None else timeout)
+            link = self._place(books, lease.ticket, patience)
             if link is not None and (fresh or not self._is_sound(link, check=check)):
                 self._part(link)
                 link = None
-            lease.fill(link or self._new_link(), is_reused=link is not None, now=self._clock())
+            if self._limits.min_idle:
+                self._have_tended(books)
+            lease.fill(link or self._new_link(deadline - self._clock()), is_reused=link is not None, now=self._clock())
         except BaseException as error:
             _drop(books, lease.ticket)
             if watch is not None:
@@ -94,15 +110,106 @@ class ConnectionPool:
             surplus = books.take_surplus(limits)
             books.ring()
         self._retire(books, surplus)
+        if books.housekeeper is not None:
+            books.housekeeper.ring()
 
-    def close_all(self) -> None:
-        """Say QUIT on idle connections now and on leased ones when they come back; nothing is lent any more."""
+    def close_all(self, timeout: float | None = None) -> bool:
+        """Say QUIT on idle connections now and on leased ones when they come back; nothing is lent any more.
+
+        `timeout`: wait up to so many seconds until they are back, and cut off those that are not; whoever uses one
+        finds its link gone. None: do not wait. Returns whether all came back.
+        """
         books = self._books()
         with books.lock:
             self._is_closed = True
             idle = books.take_idle()
             books.ring()
+        if books.housekeeper is not None:
+            books.housekeeper.ring()
         self._retire(books, idle)
+        return not books.held if timeout is None else self._await_leases(books, timeout)
+
+    def tend(self) -> float | None:
+        """Do the housekeeping once: close what idled too long, check what is stale, open ahead what is wanted.
+
+        Returns the seconds until the next time, or None if nothing wants it. A failure to open is not told here: the
+        next lease finds it.
+        """
+        books = self._books()
+        due = True
+        while due:
+            with books.lock:
+                if self._is_closed or not self._limits.min_idle:
+                    return None
+                overdue = books.take_idled_out(self._limits, self._clock())
+                stale = () if overdue else books.take_if(self._needs_care)
+            due = bool(overdue or stale)
+            self._retire(books, overdue)
+            for ticket, link in stale:
+                try:
+                    self._settle(books, ticket, link, is_fit=self._is_sound(link, check=False))
+                except BaseException:
+                    _drop(books, ticket)
+                    raise
+        while self._open_ahead(books):
+            pass
+        return self._limits.health_check_interval
+
+    def give_up_idle(self) -> bool:
+        """Close the connection that has been idle longest, so that others may connect; whether there was one."""
+        books = self._books()
+        with books.lock:
+            given_up = books.take_longest_idle()
+        self._retire(books, given_up)
+        return bool(given_up)
+
+    def _have_tended(self, books: Books) -> None:
+        if not self._tends_itself:
+            return
+        with books.lock:
+            keeper = books.housekeeper
+            if keeper is None or not keeper.thread.is_alive():
+                books.housekeeper = Housekeeper(self)
+                return
+        if within.wants_ahead(len(books.idle), len(books.held), self._limits):
+            keeper.ring()
+
+    def _needs_care(self, link: Link) -> bool:
+        return self._is_spent(link) or within.needs_check(self._clock() - link.heard_at, self._limits)
+
+    def _open_ahead(self, books: Books) -> bool:
+        """Open one link that `min_idle` wants; False if none is wanted or can be had."""
+        with books.lock:
+            ticket = None if self._is_closed else books.reserve(self._limits)
+        if ticket is None:
+            return False
+        try:
+            link = self._new_link(0.0, ahead=True)
+            books.held[ticket.number] = link
+            self._settle(books, ticket, link, is_fit=True)
+        except SmtpError:
+            books.forget(ticket)
+            return False
+        except BaseException:
+            _drop(books, ticket)
+            raise
+        return True
+
+    @staticmethod
+    def _await_leases(books: Books, timeout: float) -> bool:
+        came_back: queue.SimpleQueue[None] = queue.SimpleQueue()
+        books.on_leaving = came_back
+        deadline = time.monotonic() + timeout
+        while books.held:
+            try:
+                came_back.get(timeout=max(0.0, deadline - time.monotonic()))
+            except queue.Empty:
+                break
+        late = tuple(books.held.values())
+        for link in late:
+            if link is not None:
+                link.connection.abort()
+        return not late
 
     def _books(self) -> Books:
         """Give this process's books. What a parent opened is closed here without a word: it may be in use there."""
@@ -138,18 +245,25 @@ class ConnectionPool:
                 raise self._no_place(timeout) from None
 
     def _no_place(self, timeout: float) -> PoolError:
-        where = f"{self._config.host}:{self._config.port}"
-        busy = f"all {self._limits.max_connections} connections to {where} are in use"
+        busy = f"all {self._limits.max_connections} connections to {self._config.place} are in use"
         if timeout <= 0:
             return PoolError(busy, ErrorKind.POOL_EXHAUSTED)
         return PoolError(
             f"{busy}, and none came back in {timeout:g} s; see pool.max_connections", ErrorKind.ACQUIRE_TIMEOUT
         )
 
-    def _new_link(self) -> Link:
-        connection = self._open(self._config)
+    def _new_link(self, patience: float, *, ahead: bool = False) -> Link:
+        place = None
+        if self._host_limits is not None:
+            place = self._host_limits.take(self._config.place, self, max(0.0, patience), politely=ahead)
+        try:
+            connection = self._open(self._config)
+        except BaseException:
+            if place is not None:
+                place.leave()
+            raise
         now = self._clock()
-        return Link(connection, now, within.lifetime(self._limits, self._chance()), now)
+        return Link(connection, now, within.lifetime(self._limits, self._chance()), now, now, place)
 
     def _is_spent(self, link: Link) -> bool:
         age = self._clock() - link.opened_at
@@ -158,8 +272,11 @@ class ConnectionPool:
     def _is_sound(self, link: Link, *, check: bool) -> bool:
         if not link.connection.usable or self._is_spent(link):
             return False
-        stale = within.needs_check(self._clock() - link.idle_since, self._limits)
-        return link.connection.noop() if stale or check else True
+        if check or within.needs_check(self._clock() - link.heard_at, self._limits):
+            sound = link.connection.noop()
+            link.heard_at = self._clock()
+            return sound
+        return True
 
     def take_back(self, books: Books, ticket: Ticket) -> None:
         """End a lease: its connection idles if it is fit, or is closed; then its place is free."""
@@ -167,8 +284,12 @@ class ConnectionPool:
         if link is None or books is not self._books():
             books.forget(ticket)
             return
-        if link.connection.usable and not self._is_spent(link):
-            link.idle_since = self._clock()
+        link.idle_since = link.heard_at = self._clock()
+        self._settle(books, ticket, link, is_fit=link.connection.usable and not self._is_spent(link))
+
+    def _settle(self, books: Books, ticket: Ticket, link: Link, *, is_fit: bool) -> None:
+        """Let a link that has a place idle if it is fit and has room, or close it."""
+        if is_fit and not (self._host_limits is not None and self._host_limits.is_wanted(self._config.place)):
             with books.lock:
                 if not self._is_closed and within.fits(len(books.held), self._limits):
                     books.put_back(ticket, link)
@@ -186,6 +307,7 @@ class ConnectionPool:
     def _part(link: Link) -> None:
         """Say QUIT where it can be said, and close."""
         link.connection.quit()
+        link.close()
 
 
 class PooledConnection:
@@ -252,5 +374,5 @@ def _drop(books: Books, ticket: Ticket) -> None:
     """Close what a lease held without a word, for nobody knows what was said last; then its place is free."""
     link = books.held.get(ticket.number)
     if link is not None:
-        link.connection.close()
+        link.close()
     books.forget(ticket)

@@ -22,7 +22,9 @@ class TlsSessions:
 
     def keep(self, link: ssl.SSLSocket, place: str) -> None:
         """Remember a connection's session. With TLS 1.3 there is one only after the first read."""
-        session = link.session
+        # Python copies a session whenever it is asked for, which costs as much as a handshake saves. One that was taken
+        # up goes on being good until the server refuses it.
+        session = None if link.session_reused else link.session
         if session is None or not (session.has_ticket or session.id):
             return
         whose = (link.context, link.server_hostname, place)

@@ -89,7 +89,8 @@ def pool_of(config_for, clock):
     with ExitStack() as running:
 
         def pool(server, chance=0.0, **fields):
-            made = ConnectionPool(config_for(server, pool=PoolConfig(**fields)), clock=clock, chance=lambda: chance)
+            config = config_for(server, pool=PoolConfig(**fields))
+            made = ConnectionPool(config, clock=clock, chance=lambda: chance, tends_itself=False)
             running.callback(made.close_all)
             return made
 

@@ -23,7 +23,7 @@ class PoolAgainstModel(RuleBasedStateMachine):
             max_connections=size, min_idle=min_idle, max_messages=mails, idle_timeout=100, max_lifetime=300
         )
         config = SmtpConfig(host=self.server.host, port=self.server.port, tls="none", pool=self.limits)
-        self.pool = ConnectionPool(config, clock=lambda: self.now, chance=lambda: 0.0)
+        self.pool = ConnectionPool(config, clock=lambda: self.now, chance=lambda: 0.0, tends_itself=False)
 
     @rule(check=st.booleans(), fresh=st.booleans())
     def acquire(self, check, fresh):
@@ -59,6 +59,13 @@ class PoolAgainstModel(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([1, 59, 61, 101, 301]))
     def wait(self, seconds):
         self.now += seconds
+
+    @rule()
+    def tend(self):
+        self.pool.tend()
+        if self.limits.min_idle:
+            status = self.pool.status()
+            assert status.idle >= min(self.limits.min_idle, status.max_size - status.in_use)
 
     @rule(size=st.integers(1, 4))
     def configure(self, size):

@@ -46,8 +46,8 @@ class MailClient(Protocol):
         """Change the pool's limits."""
         ...
 
-    def shutdown(self) -> None:
-        """Close everything."""
+    def shutdown(self, timeout: float | None = None) -> bool:
+        """Close everything; wait up to `timeout` seconds for what is in use. Returns whether all came back."""
         ...
 
     def __enter__(self) -> Self: ...

@@ -49,8 +49,8 @@ class SmtpClient:
     ) -> None:
         """Keep a configuration; `observers` listen beside those that it names, `signer` signs what is sent.
 
-        `host_limits`, shared with other clients, bounds their connections together. `open` may be `Connection.open` with
-        a `Dialer` of your own.
+        `host_limits`, shared with other clients, bounds their connections together. `open` may be `Connection.open`
+        with a `Dialer` of your own.
         """
         listening = config.observers + Observers(observers)
         if listening != config.observers:

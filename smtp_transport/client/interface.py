@@ -8,7 +8,7 @@ from smtp_transport.client.results import BatchSendResult, SendResult
 from smtp_transport.config import PoolConfig
 from smtp_transport.connection import ConnectionInfo, Permit
 from smtp_transport.envelope import Transaction
-from smtp_transport.message import Email
+from smtp_transport.message import AnyMessage
 from smtp_transport.pool import PoolStatus
 from smtp_transport.receipt import Receipt
 
@@ -16,11 +16,11 @@ from smtp_transport.receipt import Receipt
 class MailClient(Protocol):
     """`SmtpClient` and whatever stands in for it; see there for what the methods promise."""
 
-    def send(self, email: Email, /) -> SendResult:
+    def send(self, email: AnyMessage, /) -> SendResult:
         """Send one email."""
         ...
 
-    def send_batch(self, emails: Sequence[Email], /) -> BatchSendResult:
+    def send_batch(self, emails: Sequence[AnyMessage], /) -> BatchSendResult:
         """Send several."""
         ...
 

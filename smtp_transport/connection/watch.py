@@ -85,8 +85,6 @@ class Watch:
             phase = phase_of(command)
             transaction = self._transaction if phase in _CONTENT else 0
             self._said.append((command, now, transaction))
-            if isinstance(command, LastChunk) and command.content is not None:
-                self.poured(command.octets)
             if isinstance(command, Auth):
                 self._auth = (command.mechanism, now)
                 self._tell(events.AuthStarted(at=at, connection=self.id, mechanism=command.mechanism))
@@ -100,6 +98,8 @@ class Watch:
                     transaction=transaction,
                 )
             )
+            if isinstance(command, LastChunk) and command.content is not None:
+                self.poured(command.octets)
 
     def heard(self, exchanges: Sequence[Exchange]) -> None:
         """Replies have come."""

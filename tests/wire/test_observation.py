@@ -97,6 +97,22 @@ def test_every_step_of_a_mail_is_told_in_order(client_for, email, kept):
     assert data.octets == len(server.conversations[0].contents[0])
 
 
+@pytest.mark.parametrize(
+    "offered", [("PIPELINING", "CHUNKING"), ("PIPELINING",), ()], ids=["chunked", "streamed", "lockstep"]
+)
+def test_every_reply_is_told_with_its_command_in_every_mode(client_for, email, kept, offered):
+    with FaultServer(behaved(*offered)) as server:
+        assert client_for(server, observers=[kept]).send_batch([email(), email(), email()]).succeeded == 3
+    said = [(event.verb, event.transaction) for event in kept.of(seen.CommandSent)]
+    heard = [(event.verb, event.transaction) for event in kept.of(seen.ReplyReceived)]
+    assert heard == [("", 0), *said]
+    assert {transaction for _, transaction in said} >= {1, 2, 3}
+    assert [event.transaction for event in kept.of(seen.DataSent)] == [1, 2, 3]
+    sizes = [len(content) for content in server.conversations[0].contents]
+    assert [event.octets for event in kept.of(seen.DataSent)] == sizes
+    assert [event.delivery for event in kept.of(seen.DeliveryDone)] == [1, 2, 3]
+
+
 def test_all_events_of_a_link_bear_its_id_and_plausible_times(client_for, email, kept, server):
     started, begun = time.time(), time.monotonic()
     client_for(server, observers=[kept]).send(email())

@@ -131,7 +131,8 @@ class TlsConfig(Frozen):
 
 def _digest(pin: str) -> str:
     """Give a pin in hex; ValueError if it is none. `sha256//` is how curl writes it."""
-    bare = re.sub(r"\Asha256(?://?|:)", "", pin.strip())
+    # The slash of 44 characters of base64 may be the digest's own first.
+    bare = re.sub(r"\Asha256(?:/(?=.{44}\Z)|//?|:)", "", pin.strip())
     as_hex = bare.replace(":", "").lower()
     if _SHA256.fullmatch(as_hex):
         return as_hex

@@ -269,3 +269,11 @@ def test_a_pin_is_checked_on_a_resumed_session_too(config_for, serving):
         tls = TlsConfig(pinned_certs=digest.hex(), verify_certificates=False)
         config = config_for(server, host="localhost", tls="implicit", tls_config=tls)
         assert [opened(server, config, sessions) for _ in range(2)] == [False, True]
+
+
+def test_a_pin_may_begin_with_a_slash():
+    digest = b"\xff" * 32
+    written = base64.b64encode(digest).decode()
+    assert written.startswith("//")
+    for prefix in ("", "sha256/", "sha256//", "sha256:"):
+        assert TlsConfig(pinned_certs=f"{prefix}{written}").pinned_certs == (digest.hex(),)

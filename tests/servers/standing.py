@@ -7,11 +7,12 @@ Where a program is missing the tests are skipped, but where CI is set they fail:
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -133,6 +134,9 @@ def running(command: list[str], ports: Collection[int], log: Path, env: Mapping[
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        # What it had started for a connection would go on, and write its log into a folder that is gone.
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def _answers(port: int) -> bool:

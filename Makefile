@@ -35,6 +35,7 @@ lint: setup
 
 types: setup
 	$(BIN)/mypy
+	$(BIN)/mypy --strict --config-file=/dev/null tests/typing/caller.py
 
 imports: setup
 	$(BIN)/lint-imports --no-logo

@@ -27,8 +27,8 @@ WAYS: Mapping[str, Mapping[str, Any]] = MappingProxyType({mode.value: {"mode": m
 def an_email() -> Email:
     """Give an email of about 5 KB, text only."""
     text = ("x" * 76 + "\n") * (OCTETS // 77)
-    stamp = {"message_id": "<bench@x.test>", "date": datetime(2026, 11, 1, tzinfo=UTC)}
-    return Email(from_=SENDER, to=RECIPIENT, subject="bench", text_body=text, **stamp)
+    email = Email(from_=SENDER, to=RECIPIENT, subject="bench", text_body=text)
+    return email.stamped("<bench@x.test>", datetime(2026, 11, 1, tzinfo=UTC))
 
 
 def a_content() -> Content:

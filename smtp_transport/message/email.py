@@ -5,11 +5,11 @@ chance. No repr and no error shows an address, a subject or a body.
 """
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta, timezone
 from email.message import Message
 from enum import IntEnum, StrEnum
-from typing import Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Required, Self, TypedDict, Unpack
 
 from pydantic import (
     AfterValidator,
@@ -99,6 +99,39 @@ ForeignId = Annotated[StrictStr, AfterValidator(rules.foreign_id)]
 Moment = Annotated[AwareDatetime, AfterValidator(_canonical_date)]
 
 
+if TYPE_CHECKING:
+    # What the validators take is wider than what the fields hold; a caller's type checker hears it from here.
+    AnyAddress = Address | str | Mapping[str, str | None]
+    AnyAddresses = AnyAddress | Iterable[AnyAddress]
+
+    class EmailFields(TypedDict, total=False):
+        """What `Email` may be given."""
+
+        from_: Required[AnyAddress]
+        sender: AnyAddress | None
+        envelope_sender: Address | str | None
+        to: AnyAddresses
+        cc: AnyAddresses
+        bcc: AnyAddresses
+        reply_to: AnyAddresses
+        subject: str
+        text_body: str | None
+        html_body: str | None
+        text: str | None
+        html: str | None
+        attachments: Attachment | Iterable[Attachment]
+        inline_images: InlineImage | Iterable[InlineImage]
+        calendar: Calendar | None
+        headers: Mapping[str, str] | Iterable[tuple[str, str]]
+        message_id: str | None
+        in_reply_to: str | None
+        references: str | Iterable[str]
+        priority: Priority | int | None
+        unsubscribe: Unsubscribe | None
+        auto_submitted: AutoSubmitted | str | None
+        date: datetime | None
+
+
 class Email(Silent, BaseModel):
     """One email. One address may stand where several are possible; addresses may be text: "Name <local-part@domain>".
 
@@ -134,6 +167,11 @@ class Email(Silent, BaseModel):
     unsubscribe: Unsubscribe | None = None
     auto_submitted: AutoSubmitted | None = None
     date: Moment | None = None
+
+    if TYPE_CHECKING:
+
+        def __init__(self, **fields: Unpack[EmailFields]) -> None:
+            """Check the fields. Raises pydantic.ValidationError."""
 
     @model_validator(mode="after")
     def _check_recipients(self) -> Self:

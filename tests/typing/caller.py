@@ -2,7 +2,9 @@
 
 from mailworker import Address, Attachment, Email, send_email
 
-plain = Email(from_="Shop <shop@example.com>", to="ann@example.org", subject="Your order", text_body="It is on its way.")
+plain = Email(
+    from_="Shop <shop@example.com>", to="ann@example.org", subject="Your order", text_body="It is on its way."
+)
 rich = Email(
     from_=Address("shop@example.com", "Shop"),
     to=["ann@example.org", Address("bob@example.org")],

@@ -1,6 +1,7 @@
 """aiosmtpd, an SMTP server that was written by others, in a thread."""
 
 import asyncio
+import contextlib
 import ssl
 import threading
 from dataclasses import dataclass, field
@@ -55,7 +56,9 @@ class Sink:
         server.close()
         for connection in self._connections:
             if connection.transport:
-                connection.transport.abort()
+                # A TLS transport that has ended by itself has nothing left to abort (CPython before 3.11.4).
+                with contextlib.suppress(AttributeError):
+                    connection.transport.abort()
         await asyncio.gather(*(asyncio.all_tasks() - {asyncio.current_task()}), return_exceptions=True)
 
     def _connection(self) -> SMTP:

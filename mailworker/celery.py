@@ -10,6 +10,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -50,6 +51,11 @@ class MailApp(celery.Celery):
 
     def _start_anew(self) -> None:
         self._runtime, self._workshop, self._runtime_lock = None, None, threading.Lock()
+
+    @cached_property
+    def AsyncResult(self) -> Any:  # noqa: N802 - Celery's name
+        """Results are of mails."""
+        return self.subclass_with_self("mailworker.results:MailResult")  # type: ignore[arg-type] # a name will do
 
     @property
     def runtime(self) -> Runtime:

@@ -2,6 +2,7 @@
 
 import datetime as dt
 from dataclasses import dataclass
+from enum import Enum
 
 MIN_PRIORITY, MAX_PRIORITY = 0, 9
 DEFAULT_PRIORITY = 5
@@ -32,7 +33,8 @@ class Options:
         """Check everything, types too: callers hand these over as they come."""
         for name, kinds, what in _KINDS:
             value = getattr(self, name)
-            if value is not None and (isinstance(value, bool) or not isinstance(value, kinds)):
+            # An IntEnum is an int too: the email's own Priority, or True, would mean something else here.
+            if value is not None and (isinstance(value, bool | Enum) or not isinstance(value, kinds)):
                 raise RefusedError(f"{name}: must be {what}, not {type(value).__name__}")
         if not MIN_PRIORITY <= self.priority <= MAX_PRIORITY:
             raise RefusedError("priority: must be an integer from 0 (first) to 9 (last)")

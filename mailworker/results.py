@@ -12,6 +12,7 @@ from celery.backends.base import BaseBackend
 from celery.exceptions import TimeoutError as CeleryTimeoutError
 from celery.result import AsyncResult
 
+from mailworker.celery import app as mail_app
 from mailworker.report import MailReport
 
 _CELERY_STATES = {
@@ -43,7 +44,13 @@ class MailFailedError(Exception):
 
 
 class MailResult(AsyncResult[Any]):
-    """An accepted mail. `id`, `state` (Celery's word), `status`, `get(timeout=)`; `report()` tells everything."""
+    """An accepted mail. `id`, `state` (Celery's word), `status`, `get(timeout=)`; `report()` tells everything.
+
+    `MailResult(id)` asks for a mail by its id, in any process that has the same settings.
+    """
+
+    def __init__(self, id: str, *args: Any, **kwargs: Any) -> None:  # noqa: A002 - Celery's name
+        super().__init__(id, *args, **{**kwargs, "app": kwargs.get("app") or getattr(self, "app", None) or mail_app})
 
     def report(self) -> MailReport | None:
         """Read all that is known of the mail; None if the ledger does not know it (any more)."""

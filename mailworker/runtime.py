@@ -16,7 +16,7 @@ from redis.retry import Retry
 from mailworker.intake import Intake, Limits
 from mailworker.keys import lane_of
 from mailworker.ledger import Ledger, LedgerPolicy, LedgerUnavailableError
-from mailworker.options import Options
+from mailworker.options import Options, RefusedError
 from mailworker.record import Acceptance, Accepted, NewMail
 from mailworker.report import MailReport, report_on
 from mailworker.sealing import KeyRing
@@ -51,10 +51,13 @@ class Runtime:
     def post(self, emails: Sequence[AnyMessage | Mapping[str, Any]], options: Sequence[Options]) -> list[Accepted]:
         """Make mails of emails, all of one lane, and ring if a bell is due.
 
-        Raises RefusedError for an email, LookupError for a lane, LedgerError when the ledger did not answer in time.
+        Raises RefusedError for an email or a lane, LedgerError when the ledger did not answer in time.
         """
         lane = options[0].lane
-        self.settings.lane(lane)
+        try:
+            self.settings.lane(lane)
+        except LookupError as error:
+            raise RefusedError(f"lane: {error.args[0]}") from None
         outcomes: list[Accepted] = []
         for mails in _portions(self.intake.admit(emails, options)):
             acceptance = self._accept(lane, mails)

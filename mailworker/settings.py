@@ -242,8 +242,8 @@ class Settings(BaseSettings):
         """The lane's settings. Raises LookupError with the nearest name for a lane that is not configured."""
         if name not in self.lanes:
             near = _nearest(name, self.lanes)
-            hint = f"; did you mean {near!r}?" if near else ""
-            raise LookupError(f"there is no lane {name!r}{hint} Lanes: {', '.join(sorted(self.lanes))}")
+            hint = f"did you mean {near!r}? " if near else ""
+            raise LookupError(f"there is no lane {name!r}; {hint}The lanes are {', '.join(sorted(self.lanes))}")
         return self.lanes[name]
 
 

@@ -52,6 +52,8 @@ class SendEmail(Task[Any, Any]):
 
         Raises RefusedError or ValidationError for what cannot be accepted, LedgerError when the ledger did not answer.
         """
+        if isinstance(args, Email | Mapping | str | bytes):
+            raise RefusedError("apply_async takes a tuple of arguments: send_email.apply_async((email,), ...)")
         emails = [*(args or ()), *(kwargs or {}).values()]
         if len(emails) != 1:
             raise RefusedError(f"send_email takes one email, not {len(emails)}; send_email.many takes several")
@@ -129,7 +131,7 @@ def _tell(error: Exception) -> str:
         return "not an Email: see " + ", ".join(
             str(p) if p in Email.model_fields else "a field unknown" for p in places
         )
-    return type(error).__name__
+    return str(error) if isinstance(error, RefusedError) else type(error).__name__
 
 
 # By the decorator, not by register_task: that would read the configuration at import.

@@ -32,6 +32,16 @@ class Lookout:
         self._lease_seconds = lease_seconds
         self._blind_until = 0.0
 
+    def begin(self) -> None:
+        """End the pauses of earlier failures: whoever starts a worker may have mended what they were for."""
+        for lane in self._lanes:
+            try:
+                if self._ledger.resume(lane):
+                    logger.warning("lane %s was paused; its relay is tried again now", lane)
+            except LedgerError as error:
+                logger.warning("the watch cannot reach the ledger: %s", error)
+                return
+
     def look(self) -> None:
         """Sweep each lane once. A ledger out of reach is looked for again at the next round."""
         for lane, is_held in self._lanes.items():
@@ -73,6 +83,7 @@ class Watch(bootsteps.StartStopStep):
             if queue_of(name) in app.amqp.queues.consume_from
         }
         lookout = Lookout(app.workshop.watched_ledger, lanes, app.ring, settings.worker.lease_seconds)
+        worker.timer.call_after(0, lookout.begin)
         worker.timer.call_after(0, lookout.look)
         self._entry = worker.timer.call_repeatedly(settings.worker.watch_seconds, lookout.look)
 

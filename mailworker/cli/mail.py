@@ -10,6 +10,9 @@ import click
 from mailworker.cli.output import SettingsFault, moment, print_json, print_pairs, print_table
 from mailworker.report import MailReport
 
+# A script keeps everybody else waiting.
+_PORTION = 500
+
 
 @click.group("mail")
 def command() -> None:
@@ -30,7 +33,8 @@ def list_(lane: str, state: Literal["dead", "in_doubt"], limit: int, as_json: bo
     if as_json:
         print_json({"lane": lane, "state": state, "mails": ids})
     else:
-        click.echo("\n".join(ids))
+        for mail_id in ids:
+            click.echo(mail_id)
 
 
 @command.command("requeue")
@@ -45,9 +49,12 @@ def requeue(mail_ids: tuple[str, ...], lane: str, state: Literal["dead", "in_dou
         raise click.UsageError("give the ids of mails, or --state")
     if state:
         app.runtime.settings.lane(lane)
-        _tell(app.runtime.requeue(lane, ids) for ids in iter(lambda: app.runtime.ledger.parked(lane, state), ()))
+        # Those of this moment: a mail that dies again at once must not be tried again and again.
+        mail_ids = app.runtime.ledger.parked(lane, state)
+        portions = (mail_ids[first : first + _PORTION] for first in range(0, len(mail_ids), _PORTION))
+        _tell("ready", (app.runtime.requeue(lane, portion) for portion in portions))
     else:
-        _tell(app.runtime.requeue(_lane_of(mail_id), [mail_id]) for mail_id in mail_ids)
+        _tell("ready", (app.runtime.requeue(_lane_of(mail_id), [mail_id]) for mail_id in mail_ids))
 
 
 @command.command("cancel")
@@ -56,7 +63,7 @@ def cancel(mail_ids: tuple[str, ...]) -> None:
     """End mails that nobody is sending yet."""
     from mailworker.celery import app  # noqa: PLC0415 - help must be quick
 
-    _tell((app.runtime.cancel(mail_id),) for mail_id in mail_ids if _lane_of(mail_id))
+    _tell("cancelled", ((app.runtime.cancel(mail_id),) for mail_id in mail_ids if _lane_of(mail_id)))
 
 
 @command.command("purge")
@@ -65,14 +72,16 @@ def purge(mail_ids: tuple[str, ...]) -> None:
     """Forget ended mails for good."""
     from mailworker.celery import app  # noqa: PLC0415 - help must be quick
 
-    _tell(app.runtime.ledger.purge(_lane_of(mail_id), [mail_id]) for mail_id in mail_ids)
+    _tell("purged", (app.runtime.ledger.purge(_lane_of(mail_id), [mail_id]) for mail_id in mail_ids))
 
 
-def _tell(answers: Iterable[Sequence[str]]) -> None:
-    """Count what became of the mails."""
+def _tell(wanted: str, answers: Iterable[Sequence[str]]) -> None:
+    """Count what became of the mails. Raises ClickException if it is not what was wanted for all of them."""
     counts = Counter(state for states in answers for state in states)
-    for state, count in counts.items():
-        click.echo(f"{count} {state}")
+    click.echo(f"{counts.pop(wanted, 0)} {wanted}")
+    if counts:
+        others = ", ".join(f"{count} {state}" for state, count in counts.items())
+        raise click.ClickException(f"not {wanted}: {others}")
 
 
 def _lane_of(mail_id: str) -> str:

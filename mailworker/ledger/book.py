@@ -167,13 +167,18 @@ class Ledger:
         bell, *states = self._server.run("requeue", records, [*arguments, *mail_ids])
         return Requeued(tuple(state.decode() for state in states), bell == 1)
 
-    def parked(self, lane: str, state: Literal["dead", "in_doubt"], limit: int = 100) -> tuple[str, ...]:
-        """List the ids of mails that wait for a person, the newest first."""
+    def parked(self, lane: str, state: Literal["dead", "in_doubt"], limit: int = 0) -> tuple[str, ...]:
+        """List the ids of mails that wait for a person, the newest first; `limit` 0: all of them."""
         keys = self._keys(lane)
         home = keys.dead if state == "dead" else keys.in_doubt
         with translated():
             mails: Any = self._server.redis.zrevrange(home, 0, limit - 1)
         return tuple(mail.decode() for mail in mails)
+
+    def resume(self, lane: str) -> bool:
+        """Leave the lane alone no longer. False: it was not paused."""
+        with translated():
+            return bool(self._server.redis.delete(self._keys(lane).pause))
 
     def ring(self, lane: str) -> bool:
         """Try to take the bell. True: the caller must publish one. False: one is outstanding already."""

@@ -43,13 +43,28 @@ def test_all_dead_mails_of_a_lane_get_another_go(ledger):
     assert set(listed["mails"]) == mails
     assert run("mail", "requeue", "--state", "dead") == "120 ready\n"
     assert ledger.stats("default").ready == 120
-    assert run("mail", "list") == "\n"
+    assert run("mail", "list") == ""
+
+
+def test_a_mail_that_dies_again_at_once_is_given_one_go_only(ledger, monkeypatch):
+    dead(ledger, 3)
+    real = app.runtime.requeue
+
+    def requeue(lane, mail_ids):
+        states = real(lane, mail_ids)
+        batch = ledger.claim("default", Claiming(1000, 1 << 24, 60_000, 9), answering=True)
+        ledger.settle("default", [Settlement(claim, "b") for claim in batch.mails])
+        return states
+
+    monkeypatch.setattr(app.runtime, "requeue", requeue)
+    assert run("mail", "requeue", "--state", "dead") == "3 ready\n"
 
 
 def test_one_mail_is_requeued_purged_or_refused_by_its_id(ledger):
     one, two = dead(ledger, 2)
     assert run("mail", "requeue", one) == "1 ready\n"
-    assert run("mail", "purge", two, one) == "1 purged\n1 ready\n"
+    purged = CliRunner().invoke(main, ["mail", "purge", two, one])
+    assert (purged.exit_code, purged.output) == (1, "1 purged\nError: not purged: 1 ready\n")
     assert "no id" in CliRunner().invoke(main, ["mail", "cancel", "nonsense"]).output
     assert CliRunner().invoke(main, ["mail", "requeue"]).exit_code == 2
 

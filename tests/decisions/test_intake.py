@@ -15,7 +15,7 @@ from mailworker.record import Claim, NewMail
 from mailworker.sealing import KeyRing
 from smtp_transport.envelope import Envelope
 from smtp_transport.errors import MessageError
-from smtp_transport.message import Attachment, Email, EncodedFiles, FileAttachment, RawEmail, unpack
+from smtp_transport.message import Attachment, Email, EncodedFiles, FileAttachment, Priority, RawEmail, unpack
 
 KEYS = KeyRing.parse(["k1:" + base64.b64encode(b"k" * 32).decode()])
 NOW = dt.datetime.now(dt.UTC)
@@ -132,6 +132,7 @@ def test_mails_made_together_keep_their_order():
         ({"priority": "high"}, "priority"),
         ({"priority": 3.0}, "priority"),
         ({"priority": True}, "priority"),
+        ({"priority": Priority.HIGH}, "priority"),
         ({"eta": "2030-01-01T00:00:00Z"}, "eta"),
         ({"eta": dt.timedelta(hours=1)}, "eta"),
         ({"eta": dt.datetime.max.replace(tzinfo=dt.UTC)}, "eta"),

@@ -5,7 +5,7 @@ import pytest
 from mailworker.intake import Intake, Limits
 from mailworker.ledger import Ledger, LedgerUnavailableError
 from mailworker.options import Options
-from mailworker.record import Claiming
+from mailworker.record import Claiming, Pause
 from mailworker.sealing import KeyRing
 from mailworker.watch import Lookout
 from smtp_transport.message import Email
@@ -68,6 +68,12 @@ def test_after_an_outage_of_the_ledger_nobody_is_taken_for_dead_before_he_could_
     lookout._blind_until = 0
     lookout.look()
     assert ledger.read(dead).state.value == "ready"
+
+
+def test_a_worker_that_starts_ends_the_pause_of_an_earlier_failure(ledger, client):
+    ledger.release(LANE, [], Pause(300_000, 300_000, "credentials_invalid"))
+    Lookout(ledger, {LANE: False}, lambda lane: True, 8).begin()
+    assert ledger.stats(LANE).paused_ms == 0
 
 
 def test_a_lane_that_is_not_served_is_left_to_those_who_serve_it(ledger, client):

@@ -29,12 +29,14 @@ class Content:
     """A whole message in canonical form: every line ends with CRLF, nothing is dot-stuffed.
 
     `eight_bit`: some octet is above 127, so the server must offer 8BITMIME (RFC 6152).
-    `utf8_headers`: a header holds raw UTF-8, so the server must offer SMTPUTF8 (RFC 6531).
+    `utf8_headers`: a header holds raw UTF-8, so the server must offer SMTPUTF8 (RFC 6531). `is_proven`: whoever made it
+    knows the line ends to be canonical; otherwise they are looked at again, and repaired.
     """
 
     data: bytes = field(repr=False)
     eight_bit: bool = False
     utf8_headers: bool = False
+    is_proven: bool = False
 
     @property
     def size(self) -> int:
@@ -72,6 +74,7 @@ class StreamedContent(Content):
             ("_size", size),
             ("eight_bit", eight_bit),
             ("utf8_headers", utf8_headers),
+            ("is_proven", False),
         ):
             object.__setattr__(self, name, value)
 

@@ -2,17 +2,15 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from smtp_transport.connection.fates import Fates
-from smtp_transport.connection.transaction import Outgoing
+from smtp_transport.connection.transaction import Outgoing, Server, prepare
 from smtp_transport.envelope import Transaction
 from smtp_transport.errors import SmtpError
 from smtp_transport.phase import Phase
 from smtp_transport.receipt import Receipt
-
-Prepare = Callable[[int, Transaction, Fates], list[Outgoing]]
 
 
 @dataclass(slots=True, eq=False)
@@ -34,13 +32,13 @@ class Course:
     def __init__(
         self,
         transactions: Sequence[Transaction],
-        prepare: Prepare,
+        server: Server,
         room: int | None = None,
         *,
         is_fresh: bool = True,
     ) -> None:
         self._rest = iter(enumerate(transactions))
-        self._prepare = prepare
+        self._server = server
         self._room = room
         self._is_fresh = is_fresh
         self._ready: deque[Outgoing] = deque()
@@ -62,7 +60,7 @@ class Course:
             ongoing = _Ongoing(position, fates, time.monotonic(), None)
             self._order.append(ongoing)
             try:
-                self._ready.extend(self._prepare(position, transaction, fates))
+                self._ready.extend(prepare(position, transaction, fates, self._server))
             except SmtpError as unfit:
                 fates.fail(unfit, Phase.MAIL)
             else:

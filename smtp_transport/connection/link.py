@@ -10,13 +10,12 @@ from smtp_transport.connection.alone import carry_one_by_one
 from smtp_transport.connection.chunked import Window, carry_chunked
 from smtp_transport.connection.conversation import Conversation
 from smtp_transport.connection.course import Course
-from smtp_transport.connection.fates import Fates
 from smtp_transport.connection.footing import Footing
 from smtp_transport.connection.lockstep import announce_in_lockstep
 from smtp_transport.connection.opening import Opened, begin
 from smtp_transport.connection.pipelined import announce_pipelined
 from smtp_transport.connection.streamed import carry_streamed
-from smtp_transport.connection.transaction import Outgoing, Permit, Server, prepare
+from smtp_transport.connection.transaction import Permit, Server
 from smtp_transport.connection.trouble import at_phase
 from smtp_transport.connection.watch import Watch
 from smtp_transport.envelope import Transaction
@@ -66,7 +65,7 @@ class Connection:
         self._talk = talk
         self._config = config
         self._opened = opened
-        self._limit = opened.capabilities.limits.mails
+        self._server = Server.of(opened.capabilities, config.max_message_size, under_tls=talk.tls_version is not None)
         self._transactions = 0
         self._window = Window(config.window_mails, config.window_octets)
         self.footing = Footing()
@@ -124,7 +123,8 @@ class Connection:
 
     @property
     def _room(self) -> int | None:
-        return None if self._limit is None else self._limit - self._transactions
+        most = self._server.limits.mails
+        return None if most is None else most - self._transactions
 
     @property
     def capabilities(self) -> Capabilities:
@@ -172,7 +172,7 @@ class Connection:
         if not self.usable:
             return
         mode, had = self.mode, (self.delivered, self._transactions)
-        course = Course(transactions, self._prepare, self._room, is_fresh=not self._transactions)
+        course = Course(transactions, self._server, self._room, is_fresh=not self._transactions)
         steps = self._carry(mode, course, permit)
         trouble: SmtpError | None = None
         goes_on = True
@@ -248,10 +248,6 @@ class Connection:
         except BaseException:
             self.close()
             raise
-
-    def _prepare(self, position: int, transaction: Transaction, fates: Fates) -> list[Outgoing]:
-        server = Server(self.capabilities, self._config.max_message_size, self._talk.tls_version is not None)
-        return prepare(position, transaction, fates, server)
 
     def _carry(self, mode: WireMode, course: Course, permit: Permit) -> Iterator[None]:
         match mode:

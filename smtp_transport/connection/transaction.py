@@ -3,11 +3,11 @@
 import traceback
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Self
 
 from smtp_transport.connection.fates import Fates
 from smtp_transport.envelope import Content, StreamedContent, Transaction
 from smtp_transport.errors import ErrorKind, MessageError, SmtpError
-from smtp_transport.options import DeliveryOptions
 from smtp_transport.phase import Phase
 from smtp_transport.protocol import parameters
 from smtp_transport.protocol.capabilities import Capabilities, Limits
@@ -16,8 +16,6 @@ from smtp_transport.protocol.content import canonical, checked, dot_stuffed, dot
 
 Permit = Callable[[Sequence[int]], Collection[int]]
 """Asked just before final dots are written, with the positions of the mails: answers which of them may be committed."""
-
-_NO_OPTIONS = DeliveryOptions()
 
 
 @dataclass(slots=True, eq=False)
@@ -62,11 +60,29 @@ class Outgoing:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """What is known of the server when mails are prepared for it. `max_size` is the client's own bound in octets."""
+    """What is known of the server when mails are prepared for it. `max_size` is what both sides allow, in octets."""
 
     capabilities: Capabilities
-    max_size: int | None = None
-    under_tls: bool = False
+    eight_bit_mime: bool
+    smtputf8: bool
+    takes_size: bool
+    max_size: int | None
+    limits: Limits
+    under_tls: bool
+
+    @classmethod
+    def of(cls, capabilities: Capabilities, max_size: int | None = None, *, under_tls: bool = False) -> Self:
+        """Read what the server offers once for many mails; `max_size` is the client's own bound."""
+        bounds = [bound for bound in (capabilities.max_size, max_size) if bound is not None]
+        return cls(
+            capabilities,
+            capabilities.eight_bit_mime,
+            capabilities.smtputf8,
+            capabilities.size,
+            min(bounds, default=None),
+            capabilities.limits,
+            under_tls,
+        )
 
 
 def prepare(position: int, transaction: Transaction, fates: Fates, server: Server) -> list[Outgoing]:
@@ -83,48 +99,49 @@ def prepare(position: int, transaction: Transaction, fates: Fates, server: Serve
 
 
 def _prepared(position: int, transaction: Transaction, fates: Fates, server: Server) -> list[Outgoing]:
-    envelope, capabilities = transaction.envelope, server.capabilities
+    envelope, options = transaction.envelope, transaction.options
     if not envelope.recipients:
         raise _unfit("the mail has no recipient", ErrorKind.INVALID_RECIPIENT_ADDRESS)
-    options = transaction.options or _NO_OPTIONS
-    content = transaction.render(capabilities.eight_bit_mime)
+    content = transaction.render(server.eight_bit_mime)
+    binary = options is not None and options.binary
     smtputf8 = envelope.needs_smtputf8 or content.utf8_headers
-    if smtputf8 and not capabilities.smtputf8:
+    if smtputf8 and not server.smtputf8:
         raise _unfit("the mail needs SMTPUTF8, which the server does not offer", ErrorKind.CAPABILITY_MISMATCH)
-    if content.eight_bit and not options.binary and not capabilities.eight_bit_mime:
+    if content.eight_bit and not (server.eight_bit_mime or binary):
         raise _unfit("the mail needs 8BITMIME, which the server does not offer", ErrorKind.CAPABILITY_MISMATCH)
-    data = _data(content, options)
+    data = _data(content, binary=binary)
     size = content.size if isinstance(data, StreamedContent) else len(data)
-    limit = min((limit for limit in (capabilities.max_size, server.max_size) if limit is not None), default=size)
-    if size > limit:
-        raise _unfit(f"the mail has {size} octets, {limit} are allowed", ErrorKind.MESSAGE_TOO_LARGE)
-    has_options = transaction.options is not None
+    if server.max_size is not None and size > server.max_size:
+        raise _unfit(f"the mail has {size} octets, {server.max_size} are allowed", ErrorKind.MESSAGE_TOO_LARGE)
     mail = Mail(
         envelope.sender,
-        size if capabilities.size else None,
-        BodyType.BINARY if options.binary else BodyType.EIGHT_BIT if content.eight_bit else None,
+        size if server.takes_size else None,
+        BodyType.BINARY if binary else BodyType.EIGHT_BIT if content.eight_bit else None,
         smtputf8,
-        parameters.of_mail(options, capabilities, under_tls=server.under_tls) if has_options else (),
+        parameters.of_mail(options, server.capabilities, under_tls=server.under_tls) if options is not None else (),
     )
-    recipients = tuple(
-        [
-            Rcpt(recipient, smtputf8, parameters.of_recipient(options, number) if has_options else ())
-            for number, recipient in enumerate(envelope.recipients)
-        ]
-    )
-    groups = split(envelope.recipients, capabilities.limits)
+    if options is None:
+        recipients = tuple([Rcpt(recipient, smtputf8) for recipient in envelope.recipients])
+    else:
+        recipients = tuple(
+            [
+                Rcpt(recipient, smtputf8, parameters.of_recipient(options, number))
+                for number, recipient in enumerate(envelope.recipients)
+            ]
+        )
+    groups = split(envelope.recipients, server.limits)
     fates.open = len(groups)
-    return [Outgoing(position, fates, whom, mail, _of(recipients, whom), data, size, options.binary) for whom in groups]
+    return [Outgoing(position, fates, whom, mail, _of(recipients, whom), data, size, binary) for whom in groups]
 
 
 def _of(recipients: tuple[Rcpt, ...], whom: tuple[int, ...]) -> tuple[Rcpt, ...]:
     return recipients if len(whom) == len(recipients) else tuple([recipients[position] for position in whom])
 
 
-def _data(content: Content, options: DeliveryOptions) -> bytes | StreamedContent:
+def _data(content: Content, *, binary: bool) -> bytes | StreamedContent:
     if isinstance(content, StreamedContent):
         return content
-    return content.data if options.binary else canonical(content.data)
+    return content.data if content.is_proven or binary else canonical(content.data)
 
 
 def split(recipients: Sequence[str], limits: Limits) -> list[tuple[int, ...]]:

@@ -44,7 +44,7 @@ def render(email: Email, *, eight_bit: bool, cache: EncodedFiles | None = None) 
     data = b"".join(whole)
     if not data.endswith(b"\r\n"):
         data += b"\r\n"
-    return Content(data, eight_bit=eight_bit, utf8_headers=utf8_headers)
+    return Content(data, eight_bit=eight_bit, utf8_headers=utf8_headers, is_proven=True)
 
 
 def _flat(chunks: tuple[Chunk, ...]) -> Iterator[bytes]:

@@ -16,6 +16,8 @@ Parameters = tuple[tuple[str, str | None], ...]
 """ESMTP parameters in the order in which they are written: keyword, and value or None (RFC 5321 section 4.1.1.11)."""
 
 HIDDEN: Final = "***"
+_WELL_FORMED: Final = frozenset({"", ".", "MAIL", "RCPT", "DATA", "BDAT", "RSET"})
+"""Verbs that need no second look: none, the dot, and those of every mail."""
 
 
 class Command:
@@ -47,9 +49,10 @@ class Command:
     @final
     def to_bytes(self) -> bytes:
         """Write the line, CRLF included; `ProtocolError` if anything in it cannot be part of a line."""
-        if self.verb and self.verb != EndOfContent.verb and not grammar.VERB.fullmatch(self.verb):
+        verb, argument = self.verb, self.argument
+        if verb not in _WELL_FORMED and not grammar.VERB.fullmatch(verb):
             raise ProtocolError("a verb is made of capital letters, digits and hyphens", ErrorKind.PROTOCOL)
-        line = f"{self.verb} {self.argument}" if self.verb and self.argument else self.verb or self.argument
+        line = f"{verb} {argument}" if verb and argument else verb or argument
         return grammar.command_line(line, utf8=self.may_hold_utf8, limit=self.limit)
 
     def __repr__(self) -> str:
@@ -200,19 +203,18 @@ class Mail(Command):
     def __post_init__(self) -> None:
         if self.sender and not grammar.is_mailbox(self.sender, utf8=self.smtputf8):
             raise MessageError("the sender cannot be written as a reverse-path", ErrorKind.INVALID_FROM_ADDRESS)
-        _check(self._all_parameters)
-
-    @property
-    def _all_parameters(self) -> Parameters:
-        size = (("SIZE", str(self.size)),) if self.size is not None else ()
-        body = (("BODY", self.body.value),) if self.body else ()
-        smtputf8 = (("SMTPUTF8", None),) if self.smtputf8 else ()
-        return (*size, *body, *smtputf8, *self.parameters)
+        if self.size is not None and not isinstance(self.size, int):
+            raise ProtocolError("a size is a number of octets", ErrorKind.PROTOCOL)
+        if self.parameters:
+            _check(self.parameters)
 
     @property
     def argument(self) -> str:
         """The reverse-path and the parameters."""
-        return f"FROM:<{self.sender}>{_written(self._all_parameters)}"
+        size = f" SIZE={self.size:d}" if self.size is not None else ""
+        body = f" BODY={self.body.value}" if self.body is not None else ""
+        smtputf8 = " SMTPUTF8" if self.smtputf8 else ""
+        return f"FROM:<{self.sender}>{size}{body}{smtputf8}{_written(self.parameters)}"
 
     @property
     def may_hold_utf8(self) -> bool:
@@ -222,7 +224,9 @@ class Mail(Command):
     @property
     def masked(self) -> str:
         """One letter and the domain of the sender, and the names of the parameters."""
-        return f"MAIL FROM:<{_masked(self.sender)}>{_names(self._all_parameters)}"
+        told = ((self.size, "SIZE"), (self.body, "BODY"), (self.smtputf8 or None, "SMTPUTF8"))
+        names = "".join(f" {name}" for value, name in told if value is not None)
+        return f"MAIL FROM:<{_masked(self.sender)}>{names}{_names(self.parameters)}"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -242,7 +246,8 @@ class Rcpt(Command):
         # The one mailbox that needs no domain (RFC 5321 section 4.5.1).
         if not grammar.is_mailbox(self.recipient, utf8=self.smtputf8) and self.recipient.lower() != "postmaster":
             raise MessageError("a recipient cannot be written as a forward-path", ErrorKind.INVALID_RECIPIENT_ADDRESS)
-        _check(self.parameters)
+        if self.parameters:
+            _check(self.parameters)
 
     @property
     def argument(self) -> str:
@@ -357,6 +362,8 @@ def _check(parameters: Parameters) -> None:
 
 
 def _written(parameters: Parameters) -> str:
+    if not parameters:
+        return ""
     return "".join(f" {keyword}" if value is None else f" {keyword}={value}" for keyword, value in parameters)
 
 

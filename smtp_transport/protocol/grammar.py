@@ -60,7 +60,11 @@ def is_mailbox(text: str, *, utf8: bool = False) -> bool:
     With `utf8`, characters beyond ASCII are allowed (RFC 6531 section 3.3).
     """
     found = (_MAILBOX_UTF8 if utf8 else _MAILBOX).fullmatch(text)
-    if found is None or _CONTROL_BEYOND_ASCII.search(text):
+    if found is None:
+        return False
+    if text.isascii():
+        return len(text) <= MAX_LOCAL_PART or (len(found[1]) <= MAX_LOCAL_PART and len(text) <= MAX_PATH - 2)
+    if _CONTROL_BEYOND_ASCII.search(text):
         return False
     return len(found[1].encode()) <= MAX_LOCAL_PART and len(text.encode()) <= MAX_PATH - 2
 

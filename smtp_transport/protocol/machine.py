@@ -69,16 +69,18 @@ class Rule:
     late: frozenset[State] = frozenset()
     hoped: State | None = field(init=False)
     believable: frozenset[State] = field(init=False)
+    is_plain: bool = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "hoped", next(iter(self.outcomes.values())))
         object.__setattr__(self, "believable", self.legal | self.late)
+        object.__setattr__(self, "is_plain", next(iter(self.outcomes)) == 2 and not self.once)
 
 
 _REFUSED: Final[dict[int, State | None]] = {4: STAY, 5: STAY}
 _SASL: Final = {2: State.READY, 334: State.AUTH, 4: State.READY, 5: State.READY}
 
-_GREETING: Final = Rule(frozenset(), {220: State.START, 4: State.CLOSED, 5: State.CLOSED}, Phase.GREETING)
+_GREETING: Final = Rule(frozenset(), {220: State.START, 4: State.CLOSED, 5: State.CLOSED}, Phase.GREETING, alone=True)
 _HELLO: Final = Rule(_GREETED, {2: State.READY, **_REFUSED}, Phase.EHLO, alone=True)
 _QUESTION: Final = Rule(_GREETED, {2: STAY, **_REFUSED}, alone=True)
 _UNKNOWN: Final = Rule(_HELLO_SAID, {2: STAY, **_REFUSED}, alone=True)
@@ -135,7 +137,7 @@ class Machine:
         self._lmtp = lmtp
         self._accepted = 0  # recipients of the open transaction whose final replies are to come
         self._ahead = State.GREETING  # where the conversation will stand if all goes as hoped
-        self._awaited: deque[Command | None] = deque([None])
+        self._awaited: deque[tuple[Command | None, Rule]] = deque([(None, _GREETING)])
         self._achieved: set[str] = set()
         self._reader = ReplyReader()
         self._failure: ProtocolError | None = None
@@ -169,7 +171,7 @@ class Machine:
     def phase(self) -> Phase | None:
         """The phase of the oldest command without reply, or of the content; None for commands outside a mail's way."""
         if self._awaited:
-            return _rule(self._awaited[0]).phase
+            return self._awaited[0][1].phase
         return {State.CONTENT: Phase.BODY, State.TLS: Phase.TLS}.get(self.state)
 
     def send(self, *commands: Command) -> bytes:
@@ -177,9 +179,10 @@ class Machine:
 
         Raises `ProtocolError` with kind COMMAND_SEQUENCE_ERROR if one of them may not be said; then none is.
         """
-        ahead, last = self._ahead, self._awaited[-1] if self._awaited else None
-        waiting_alone = self.failed or (bool(self._awaited) and (last is None or _rule(last).alone))
-        lines = []
+        ahead = self._ahead
+        waiting_alone = self.failed or (bool(self._awaited) and self._awaited[-1][1].alone)
+        lines: list[bytes] = []
+        awaited: list[tuple[Command, Rule]] = []
         for command in commands:
             rule = RULES.get(command.verb, _UNKNOWN)
             if waiting_alone or ahead not in rule.legal or (rule.once and rule.once in self._achieved):
@@ -189,12 +192,13 @@ class Machine:
             lines.append(command.to_bytes())
             if isinstance(command, LastChunk) and command.content is not None:
                 lines.append(command.content)
+            awaited.append((command, rule))
             ahead = rule.hoped or ahead
             waiting_alone = rule.alone
         if not self._awaited and not self._reader.idle:
             raise self._fail("the server spoke unasked")
         self._ahead = ahead
-        self._awaited.extend(commands)
+        self._awaited.extend(awaited)
         return b"".join(lines)
 
     def feed(self, data: bytes) -> list[Exchange]:
@@ -233,15 +237,17 @@ class Machine:
         awaited = self._awaited
         if not awaited:
             return self._unasked(reply)
-        command = awaited.popleft()
-        rule = _rule(command)
-        if reply.code == 421 or self.state is State.CLOSED:
+        command, rule = awaited.popleft()
+        state, code = self.state, reply.code
+        if code == 421 or state is State.CLOSED:
             self.state = State.CLOSED
+        elif rule.is_plain and code < 300 and state in rule.legal:
+            self.state = rule.hoped or state
         else:
             self.state = self._after(rule, reply)
-            if self._lmtp and rule.phase in _COUNTED and self._is_one_of_many(rule, reply):
-                awaited.appendleft(command)
-        if rule.once and reply.is_positive:
+        if self._lmtp and rule.phase in _COUNTED and self._is_one_of_many(rule, reply):
+            awaited.appendleft((command, rule))
+        if rule.once and code < 300:
             self._achieved.add(rule.once)
         if not awaited or self.state is State.CLOSED:
             self._ahead = self.state
@@ -249,6 +255,8 @@ class Machine:
 
     def _is_one_of_many(self, rule: Rule, reply: Reply) -> bool:
         """Count recipients as they are accepted, and down again as each gets its final reply (RFC 2033 section 4.2)."""
+        if self.state is State.CLOSED:
+            return False
         if rule.phase is Phase.MAIL:
             self._accepted = 0
         elif rule.phase is Phase.RCPT:
@@ -290,10 +298,6 @@ class Machine:
         return self._failure
 
 
-def _rule(command: Command | None) -> Rule:
-    return _GREETING if command is None else RULES.get(command.verb, _UNKNOWN)
-
-
 def phase_of(command: Command) -> Phase | None:
     """Give the phase of a mail's way that the command belongs to; None if it belongs to none."""
-    return _rule(command).phase
+    return RULES.get(command.verb, _UNKNOWN).phase

@@ -40,6 +40,8 @@ class SocketStream:
         self._socket = connected
         self._owner = os.getpid()
         self._early = b""  # what came while a write was waiting
+        self._incoming = select.poll()
+        self._incoming.register(connected, select.POLLIN)
         self._acknowledges = is_tcp and hasattr(socket, "TCP_QUICKACK")
         self._sessions: TlsSessions | None = None
         self._place = ""
@@ -68,13 +70,18 @@ class SocketStream:
         if self._early:
             early, self._early = self._early[:most], self._early[most:]
             return early
+        # In clear text nothing hides from `poll`, and whoever reads has mostly to wait: then this is one try less.
+        waits = not isinstance(self._socket, ssl.SSLSocket)
         while True:
             # Asked first, so that a peer that always has one more byte cannot hold the caller.
             left = _time_left(deadline, ErrorKind.READ_TIMEOUT)
+            if waits:
+                self._wait(select.POLLIN, left)
             try:
                 data = self._socket.recv(most)
             except (BlockingIOError, ssl.SSLWantReadError):
-                self._wait(select.POLLIN, left)
+                if not waits:
+                    self._wait(select.POLLIN, left)
             except ssl.SSLWantWriteError:
                 self._wait(select.POLLOUT, left)
             except OSError as error:
@@ -89,6 +96,8 @@ class SocketStream:
         if self._early:
             early, self._early = self._early, b""
             return early
+        if not isinstance(self._socket, ssl.SSLSocket) and not self._incoming.poll(0):
+            return b""
         try:
             data = self._socket.recv(_READ_SIZE)
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
@@ -101,11 +110,14 @@ class SocketStream:
 
     def write(self, data: bytes, deadline: float, *, attentive: bool = False) -> None:
         """Write all of it. If that fails, what the server had said is still there to be read."""
-        rest = memoryview(data)
+        rest: bytes | memoryview = data
         while rest:
             left = _time_left(deadline, ErrorKind.WRITE_TIMEOUT)
             try:
-                rest = rest[self._socket.send(rest) :]
+                written = self._socket.send(rest)
+                if written == len(rest):
+                    return
+                rest = memoryview(rest)[written:]
             except (BlockingIOError, ssl.SSLWantWriteError):
                 if not attentive:
                     self._wait(select.POLLOUT, left)
@@ -202,11 +214,17 @@ class SocketStream:
         if self._acknowledges and event == select.POLLIN:
             # Linux drops the option by itself. Without it, it may keep an acknowledgement back for 40 ms, and a server
             # with Nagle's algorithm its next reply for as long.
-            with suppress(OSError):
+            try:
                 self._socket.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
-        poll = select.poll()
-        poll.register(self._socket, event)
-        return next((happened for _, happened in poll.poll(seconds * 1000)), 0)
+            except OSError:
+                self._acknowledges = False
+        if event == select.POLLIN:
+            poll = self._incoming
+        else:
+            poll = select.poll()
+            poll.register(self._socket, event)
+        happened = poll.poll(seconds * 1000)
+        return happened[0][1] if happened else 0
 
 
 def _tune(connected: socket.socket) -> None:

@@ -18,6 +18,8 @@ Parameters = tuple[tuple[str, str | None], ...]
 HIDDEN: Final = "***"
 _WELL_FORMED: Final = frozenset({"", ".", "MAIL", "RCPT", "DATA", "BDAT", "RSET"})
 """Verbs that need no second look: none, the dot, and those of every mail."""
+_SHORT: Final = 500
+"""Printable ASCII of this length is a line without further question: no command has a smaller limit."""
 
 
 class Command:
@@ -53,6 +55,8 @@ class Command:
         if verb not in _WELL_FORMED and not grammar.VERB.fullmatch(verb):
             raise ProtocolError("a verb is made of capital letters, digits and hyphens", ErrorKind.PROTOCOL)
         line = f"{verb} {argument}" if verb and argument else verb or argument
+        if line.isascii() and line.isprintable() and len(line) <= _SHORT:
+            return line.encode() + b"\r\n"
         return grammar.command_line(line, utf8=self.may_hold_utf8, limit=self.limit)
 
     def __repr__(self) -> str:

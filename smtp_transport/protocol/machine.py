@@ -180,7 +180,9 @@ class Machine:
         Raises `ProtocolError` with kind COMMAND_SEQUENCE_ERROR if one of them may not be said; then none is.
         """
         ahead = self._ahead
-        waiting_alone = self.failed or (bool(self._awaited) and self._awaited[-1][1].alone)
+        waiting_alone = (
+            self._failure is not None or self._reader.failed or (bool(self._awaited) and self._awaited[-1][1].alone)
+        )
         lines: list[bytes] = []
         awaited: list[tuple[Command, Rule]] = []
         for command in commands:

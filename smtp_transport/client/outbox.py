@@ -14,6 +14,7 @@ from smtp_transport.dkim import Signer
 from smtp_transport.envelope import Content, Transaction
 from smtp_transport.errors import SmtpError
 from smtp_transport.message import AnyMessage, Email, EncodedFiles, RawEmail, make_message_id, transaction_of
+from smtp_transport.options import DeliveryOptions
 
 _CACHE_BYTES: Final = 32 << 20
 
@@ -35,7 +36,7 @@ class Outbox:
         self._signer = signer
         self._encoded = EncodedFiles(_CACHE_BYTES)
 
-    def ready(self, message: AnyMessage) -> Ready | SmtpError:
+    def ready(self, message: AnyMessage, options: DeliveryOptions | None = None) -> Ready | SmtpError:
         """Make one mail ready, or say why it cannot be: what is wrong with it must not stop others."""
         try:
             email = self._hooks.admit(message if isinstance(message, Email | RawEmail) else RawEmail.of(message))
@@ -49,6 +50,8 @@ class Outbox:
         else:
             stamped = email.stamped(message_id, now)
         transaction = self._signed(transaction_of(stamped, cache=self._encoded))
+        if options is not None:
+            transaction = replace(transaction, options=options)
         return Ready(message_id, transaction, isinstance(email, Email) and bool(email.attachments))
 
     def _signed(self, transaction: Transaction) -> Transaction:

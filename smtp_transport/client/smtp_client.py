@@ -2,6 +2,8 @@
 
 import time
 from collections.abc import Callable, Collection, Generator, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from types import TracebackType
 from typing import Self
 
@@ -15,6 +17,7 @@ from smtp_transport.envelope import Transaction
 from smtp_transport.errors import ErrorKind, PoolError, SmtpError
 from smtp_transport.message import AnyMessage
 from smtp_transport.observation import Observer, Observers
+from smtp_transport.options import DeliveryOptions
 from smtp_transport.phase import Phase
 from smtp_transport.pool import ConnectionPool, HostLimits, PoolStatus
 from smtp_transport.protocol.commands import Command
@@ -61,31 +64,44 @@ class SmtpClient:
         self._newest: ConnectionInfo | None = None
         self._footing = Footing()
 
-    def send(self, email: AnyMessage) -> SendResult:
-        """Send one email; Message-ID and Date are fixed now if it has none.
+    def send(self, email: AnyMessage, options: DeliveryOptions | None = None) -> SendResult:
+        """Send one email; Message-ID and Date are fixed now if it has none. `options`: see `DeliveryOptions`.
 
         A message of the standard library and bytes are sent as they are, to whom their header names (see `RawEmail`).
         Returns a result if at least one recipient was accepted. Raises the `SmtpError` that says why nobody was.
         """
-        (result,) = self.send_batch((email,)).results
+        (result,) = self.send_batch((email,), options).results
         if isinstance(result, SmtpError):
             raise result
         return result
 
-    def send_batch(self, emails: Sequence[AnyMessage]) -> BatchSendResult:
+    def send_batch(
+        self, emails: Sequence[AnyMessage], options: DeliveryOptions | None = None, *, connections: int = 1
+    ) -> BatchSendResult:
         """Send emails one after the other, over one connection as long as it lasts. Never raises `SmtpError`.
 
-        An email whose turn did not come because no connection could be had has the error that said so.
+        With more `connections`, so many parts of the batch go side by side, as far as the pool has room; the results
+        are in the order of the emails all the same. `options` are for each of them. An email whose turn did not come
+        because no connection could be had has the error that said so.
         """
         started = time.monotonic()
-        ready = [self._outbox.ready(email) for email in emails]
-        sent = iter(self._send_all([one for one in ready if isinstance(one, Ready)]))
+        ready = [self._outbox.ready(email, options) for email in emails]
+        sent = iter(self._side_by_side([one for one in ready if isinstance(one, Ready)], connections))
         results = tuple(next(sent) if isinstance(one, Ready) else self._refused(one) for one in ready)
         return BatchSendResult(results, time.monotonic() - started)
 
     def _refused(self, refusal: SmtpError) -> SmtpError:
         self._hooks.done("", refusal)
         return refusal
+
+    def _side_by_side(self, ready: Sequence[Ready], connections: int) -> list[SendResult | SmtpError]:
+        shares = min(connections, len(ready), self._pool.status().max_size)
+        if shares <= 1:
+            return self._send_all(ready)
+        edges = [len(ready) * share // shares for share in range(shares + 1)]
+        with ThreadPoolExecutor(shares, "send_batch") as threads:
+            parts = threads.map(self._send_all, [ready[start:end] for start, end in pairwise(edges)])
+            return [result for part in parts for result in part]
 
     def _send_all(self, ready: Sequence[Ready]) -> list[SendResult | SmtpError]:
         transactions = [one.transaction for one in ready]
@@ -132,11 +148,17 @@ class SmtpClient:
                 lease.connection.footing = self._footing
                 rest = lease.connection.deliver(transactions[first:], _shifted(permit, first))
                 for position, receipt in rest:
+                    told = [(position, receipt)]
                     if _met_a_closed_door(receipt) and (lease.is_reused or position > 0):
-                        fresh = True
-                        break
-                    begun = first + position + 1
-                    yield first + position, receipt
+                        behind = list(rest)
+                        if all(_met_a_closed_door(other) for _, other in behind):
+                            fresh = True
+                            break
+                        # Others in its window may have been taken: all of them keep the receipts that they have.
+                        told += behind
+                    for each, what in told:
+                        begun = first + each + 1
+                        yield first + each, what
                 # A link that the server wants no more mails on is given back, and another takes the rest.
                 fresh = fresh or (lease.connection.is_spent and begun > first)
             if not fresh:

@@ -25,18 +25,23 @@ def carry_one_by_one(talk: Conversation, course: Course, permit: Permit, announc
         yield
 
 
-def carry_alone(talk: Conversation, outgoing: Outgoing, permit: Permit, announce: Announce) -> None:
-    """Send one mail; what became of it is noted. When the link can't go on, it is closed."""
+def carry_alone(talk: Conversation, outgoing: Outgoing, permit: Permit, announce: Announce) -> bool:
+    """Send one mail; what became of it is noted. When the link can't go on, it is closed.
+
+    True if the content was sent and judged, and the link goes on.
+    """
     try:
         talk.overhear(Phase.MAIL)
-        if announce(talk, outgoing):
-            (_send_chunk if outgoing.binary else _send_content)(talk, outgoing, permit)
+        goes_on = announce(talk, outgoing)
+        if goes_on:
+            (_send_chunk if outgoing.in_one_chunk else _send_content)(talk, outgoing, permit)
         else:
             look_back(talk)
     except SmtpError as error:
         fall(talk, outgoing, error)
-    else:
-        outgoing.over()
+        return False
+    outgoing.over()
+    return goes_on and talk.usable
 
 
 def look_back(talk: Conversation) -> None:

@@ -12,6 +12,7 @@ from typing import Final
 from smtp_transport.connection.alone import carry_alone, hear_verdict
 from smtp_transport.connection.conversation import Conversation
 from smtp_transport.connection.course import Course
+from smtp_transport.connection.footing import Footing
 from smtp_transport.connection.pipelined import MOST_IN_FLIGHT, announce_pipelined
 from smtp_transport.connection.transaction import Outgoing, Permit
 from smtp_transport.connection.trouble import is_out_of_step, moved, shutdown
@@ -32,17 +33,28 @@ class Window:
     octets: int
 
 
-def carry_chunked(talk: Conversation, course: Course, permit: Permit, bounds: Window) -> Iterator[None]:
+def carry_chunked(
+    talk: Conversation, course: Course, permit: Permit, bounds: Window, footing: Footing
+) -> Iterator[None]:
     """Send mails as long as the link lasts; stop after each window. What became of each is noted."""
     while talk.usable and (first := course.peek()) is not None:
-        window = _fill(course, bounds)
+        window = _fill(course, bounds) if footing.knows_chunks else []
         if window:
             _send(talk, window, permit)
+        elif _fits(first, bounds):
+            # A server that refuses everybody, or knows no BDAT after all, may read content as commands (Postfix does
+            # while it insists on TLS): so the first of all chunks is announced before, and alone.
+            course.take().in_one_chunk = True
+            footing.knows_chunks = carry_alone(talk, first, permit, announce_pipelined)
         else:
             # Too large to be written blindly, or made while it is sent: a refusal is to be heard before the content.
             course.take()
             carry_alone(talk, first, permit, announce_pipelined)
         yield
+
+
+def _fits(outgoing: Outgoing, bounds: Window) -> bool:
+    return isinstance(outgoing.content, bytes) and outgoing.size <= bounds.octets
 
 
 def _fill(course: Course, bounds: Window) -> list[Outgoing]:

@@ -40,6 +40,8 @@ class Footing:
         self._lock = threading.Lock()
         self._stumble: Stumble | None = None
         self._suspicions = 0
+        self.knows_chunks = False
+        """Whether the server has answered BDAT as it should: only then is it trusted with a window."""
 
     @property
     def stumble(self) -> Stumble | None:

@@ -252,7 +252,7 @@ class Connection:
     def _carry(self, mode: WireMode, course: Course, permit: Permit) -> Iterator[None]:
         match mode:
             case WireMode.CHUNKED:
-                return carry_chunked(self._talk, course, permit, self._window)
+                return carry_chunked(self._talk, course, permit, self._window, self.footing)
             case WireMode.STREAMED:
                 return carry_streamed(self._talk, course, permit)
             case WireMode.PIPELINED:

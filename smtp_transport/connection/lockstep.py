@@ -25,7 +25,7 @@ def announce_in_lockstep(talk: Conversation, outgoing: Outgoing) -> bool:
         reply = talk.ask(recipient)
         if not reply.is_positive:
             fates.settle((position,), Phase.RCPT, reply)
-    if not outgoing.is_wanted or outgoing.binary:
+    if not outgoing.is_wanted or outgoing.in_one_chunk:
         return outgoing.is_wanted
     reply = talk.ask(Data())
     if not reply.is_ready_for_data:

@@ -28,8 +28,8 @@ def announce_pipelined(talk: Conversation, outgoing: Outgoing) -> bool:
         reply = hear_announcement(talk, outgoing, group, start - commands.index(outgoing.mail) - 1)
         if not outgoing.is_wanted:
             break
-    if outgoing.binary or reply is None or not reply.is_ready_for_data:
-        return outgoing.binary and outgoing.is_wanted
+    if outgoing.in_one_chunk or reply is None or not reply.is_ready_for_data:
+        return outgoing.in_one_chunk and outgoing.is_wanted
     if outgoing.is_wanted:
         return True
     # The server refused everyone and asks for the content all the same. An empty one ends it and reaches nobody; all
@@ -42,7 +42,7 @@ def announce_pipelined(talk: Conversation, outgoing: Outgoing) -> bool:
 def announcement(outgoing: Outgoing, *, with_reset: bool) -> tuple[Command, ...]:
     """Give what announces a mail: DATA stands at its end, but for content that needs BDAT."""
     reset = (Rset(),) if with_reset else ()
-    data = () if outgoing.binary else (Data(),)
+    data = () if outgoing.in_one_chunk else (Data(),)
     return (*reset, outgoing.mail, *outgoing.recipients, *data)
 
 

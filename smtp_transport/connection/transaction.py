@@ -34,6 +34,8 @@ class Outgoing:
     content: bytes | StreamedContent = field(repr=False)
     size: int
     binary: bool = False
+    in_one_chunk: bool = False
+    """Whether BDAT carries the content of a mail that goes alone: binary content, and the first before any window."""
 
     @property
     def is_wanted(self) -> bool:
@@ -131,7 +133,7 @@ def _prepared(position: int, transaction: Transaction, fates: Fates, server: Ser
         )
     groups = split(envelope.recipients, server.limits)
     fates.open = len(groups)
-    return [Outgoing(position, fates, whom, mail, _of(recipients, whom), data, size, binary) for whom in groups]
+    return [Outgoing(position, fates, whom, mail, _of(recipients, whom), data, size, binary, binary) for whom in groups]
 
 
 def _of(recipients: tuple[Rcpt, ...], whom: tuple[int, ...]) -> tuple[Rcpt, ...]:

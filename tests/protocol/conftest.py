@@ -12,8 +12,11 @@ def play() -> Iterator[Callable[..., Played]]:
     """Greet, say EHLO, and go on with these steps; at the end each script must have been played as it was written."""
     played: list[Played] = []
 
-    def start(*steps: Step, offers: tuple[str, ...] = (), cut: int = 65_536, **fields: object) -> Played:
+    def start(
+        *steps: Step, offers: tuple[str, ...] = (), cut: int = 65_536, knows_chunks: bool = False, **fields: object
+    ) -> Played:
         played.append(Played(offers, steps, make_config(**fields), cut))
+        played[-1].connection.footing.knows_chunks = knows_chunks
         return played[-1]
 
     yield start

@@ -68,6 +68,7 @@ def test_transactions_of_one_mail_share_a_window(play: Start) -> None:
         *(MAIL, OK, BOB, OK, *chunk, "RSET", OK, MAIL, OK, CAT, OK, *chunk),
         offers=("PIPELINING", "CHUNKING", "LIMITS RCPTMAX=1"),
         mode="chunked",
+        knows_chunks=True,
     )
     (receipt,) = receipts(played.connection, make_transaction("bob@example.com", "cat@example.com"))
     assert len(receipt.accepted) == 2

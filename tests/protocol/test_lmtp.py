@@ -18,7 +18,9 @@ MODES = pytest.mark.parametrize("mode", ["lockstep", "pipelined", "streamed", "c
 def spoken(*steps: Step, mode: str = "lockstep", cut: int = 65_536) -> tuple[Connection, ScriptedStream]:
     offer = b"250-store\r\n250-PIPELINING\r\n250 CHUNKING\r\n"
     stream = ScriptedStream(b"220 store LMTP\r\n", "LHLO client.example.com", offer, *steps, cut=cut)
-    return Connection.over(stream, make_config(protocol="lmtp", port=24, mode=mode)), stream
+    connection = Connection.over(stream, make_config(protocol="lmtp", port=24, mode=mode))
+    connection.footing.knows_chunks = True
+    return connection, stream
 
 
 def content(mode: str) -> tuple[Step, ...]:

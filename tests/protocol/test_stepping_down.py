@@ -118,6 +118,7 @@ def test_two_links_lost_behind_windows_make_the_next_go_more_slowly(play: Start)
     for _ in range(2):
         played = play(MAIL, OK, BOB, Fault.EOF, offers=offers, mode=None)
         played.connection.footing = footing
+        footing.knows_chunks = True
         assert played.connection.mode is WireMode.CHUNKED
         receipts(played.connection, make_transaction())
         played.stream._steps.clear()

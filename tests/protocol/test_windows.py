@@ -13,7 +13,7 @@ from tests.protocol.mails import BOB, CAT, CONTENT, GO, MAIL, OK, QUEUED, Start,
 from tests.protocol.script import Fault, Step, make_transaction
 
 OFFERS = ("PIPELINING", "CHUNKING")
-FAST = {"offers": OFFERS, "mode": "chunked"}
+FAST = {"offers": OFFERS, "mode": "chunked", "knows_chunks": True}
 CHUNK: tuple[Step, ...] = ("BDAT 22 LAST", CONTENT)
 ONE: tuple[Step, ...] = (MAIL, OK, BOB, OK, *CHUNK, QUEUED)
 NEXT: tuple[Step, ...] = ("RSET", OK, *ONE)
@@ -255,3 +255,36 @@ def test_binary_content_goes_as_it_is(play: Start) -> None:
 def test_one_mail_alone_is_permitted_and_told_like_many(play: Start) -> None:
     played = play(*ONE, **FAST)
     assert [position for position, _ in played.connection.deliver([make_transaction()], all_of)] == [0]
+
+
+def test_the_first_chunk_of_all_is_announced_before_and_alone(play: Start) -> None:
+    asked: list[list[int]] = []
+
+    def permit(positions: Sequence[int]) -> Collection[int]:
+        asked.append(list(positions))
+        return positions
+
+    played = play(*ONE, *ONE, *NEXT, **FAST | {"knows_chunks": False})
+    before = played.stream.writes
+    given = list(played.connection.deliver([make_transaction()] * 3, permit))
+    assert all(receipt.accepted for _, receipt in given)
+    assert asked == [[0], [1, 2]]
+    assert played.stream.writes - before == 4, "envelope, BDAT, content; a window"
+
+
+def test_a_server_that_refuses_everybody_never_sees_a_chunk(play: Start) -> None:
+    refusal = b"530 5.7.0 Must issue a STARTTLS command first\r\n"
+    refused = (MAIL, refusal, BOB, refusal)
+    played = play(*refused, *refused, **FAST | {"knows_chunks": False})
+    given = receipts(played.connection, *[make_transaction()] * 2)
+    assert [facts(receipt) for receipt in given] == [[("bob", Phase.MAIL, 530)]] * 2
+    assert played.connection.mode is WireMode.CHUNKED
+
+
+@pytest.mark.parametrize("code", [500, 502, 503, 504])
+def test_one_mail_finds_out_that_a_server_knows_no_bdat(play: Start, code: int) -> None:
+    played = play(MAIL, OK, BOB, OK, *CHUNK, f"{code} what?\r\n".encode(), **FAST | {"knows_chunks": False})
+    (receipt,) = receipts(played.connection, *[make_transaction()] * 3)
+    assert facts(receipt) == [("bob", Phase.DATA, None)]
+    assert played.connection.mode is WireMode.STREAMED
+    assert not played.connection.footing.knows_chunks

@@ -127,7 +127,8 @@ def far(native: Native, connections: int) -> Section:
                 "mails/connection/round trip": mails * _ROUND_TRIP / seconds,
                 "mails/s": mails * connections / seconds,
             }
-    return Section("100 ms away", f"{connections} connections, each with a mail behind it when the clock starts; {OCTETS} octets.", rows)
+    note = f"{connections} connections, each with a mail behind it when the clock starts; {OCTETS} octets."
+    return Section("100 ms away", note, rows)
 
 
 def _side_by_side(contender: Contender, port: int, connections: int, mails: int) -> float:

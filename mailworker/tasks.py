@@ -4,6 +4,7 @@ Law: no Celery message of ours carries an email. The one exception is a foreign 
 with.
 """
 
+import dataclasses
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
@@ -85,10 +86,7 @@ def _options(options: Mapping[str, Any]) -> Options:
 def _numbered(common: Options, place: int) -> Options:
     if common.idempotency_key is None:
         return common
-    names = (name for name in _OPTIONS if name != "idempotency_key")
-    return Options(
-        **{name: getattr(common, name) for name in names}, idempotency_key=f"{common.idempotency_key}:{place}"
-    )
+    return dataclasses.replace(common, idempotency_key=f"{common.idempotency_key}:{place}")
 
 
 def _accept_foreign(self: SendEmail, *args: Any, **kwargs: Any) -> str | None:

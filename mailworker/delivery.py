@@ -268,7 +268,4 @@ def _unopened(claim: Claim, error: UnreadableError) -> Settlement:
 
 
 def _note(claim: Claim, fate: str, text: str, code: int | None = None) -> str:
-    at = time.time_ns() // 1_000_000
-    return json.dumps(
-        {"at": at, "attempt": claim.attempts, "fate": fate, "code": code, "text": text}, ensure_ascii=False
-    )
+    return json.dumps({"attempt": claim.attempts, "fate": fate, "code": code, "text": text}, ensure_ascii=False)

@@ -156,8 +156,8 @@ class Settlement:
     """The verdict on one attempt.
 
     `letters`: one for each recipient, in the claim's order: d, b or i; - or p leaves it as it is. `delay_ms`: when the
-    pending ones are due again. `details`, `error`, `note`: for the record, "" for nothing; a note is one short line of
-    JSON. `is_possible_duplicate`: the attempt may have delivered, and the mail will be sent again.
+    pending ones are due again. `details`, `error`, `note`: for the record, "" for nothing; a note is one short line, a
+    JSON object that is not empty, to which the ledger adds `at`, the time. `is_possible_duplicate`: the attempt may have delivered, and the mail will be sent again.
     `burns_attempt`: False takes back the attempt of a mail that was not even tried.
     """
 
@@ -176,8 +176,8 @@ class Settlement:
             raise ValueError("letters are one of - p d b i for each recipient")
         if not 0 <= self.delay_ms <= _LATEST:
             raise ValueError("a delay is out of range")
-        if "\n" in self.note:
-            raise ValueError("a note is one line")
+        if self.note and (not self.note.startswith('{"') or "\n" in self.note):
+            raise ValueError("a note is one line, a JSON object")
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,7 @@ for _, id in ipairs(lost) do
     -- With the fence moved on, a worker that was only slow finds its claim lost.
     redis.call('HINCRBY', record, 'fence', 1)
     redis.call('HSET', record, 'state', 'ready')
-    note(record, 'recovered')
+    note(record, phase == 'dot' and 'recovered at the dot' or 'recovered')
     line_up(id, RECOVERED, tonumber(accepted) or NOW)
     recovered = recovered + 1
   end

@@ -222,7 +222,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def settle(self, choice: int, letters: str, *, is_duplicate: bool) -> None:
         claim, mail = self.some_claim(choice)
         letters = letters[: len(claim.recipients)]
-        verdict = Settlement(claim, letters, delay_ms=10**9, note="{}", is_possible_duplicate=is_duplicate)
+        verdict = Settlement(claim, letters, delay_ms=10**9, note='{"n":1}', is_possible_duplicate=is_duplicate)
         assert self.ledger.settle(LANE, [verdict]) == (self.settled(claim, mail, letters, is_duplicate=is_duplicate),)
 
     def settled(self, claim: Claim, mail: Mail, letters: str, *, is_duplicate: bool) -> str:

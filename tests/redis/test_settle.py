@@ -206,7 +206,7 @@ def test_anything_but_a_delivery_needs_the_fence(rig: Rig, letters: str) -> None
     rig.end_leases()
     rig.ledger.sweep(LANE)
     before = rig.ledger.read(mail_id)
-    assert rig.settle(slow, letters, error="late", note="{}", is_possible_duplicate=True) == "fenced"
+    assert rig.settle(slow, letters, error="late", note='{"n":1}', is_possible_duplicate=True) == "fenced"
     assert rig.ledger.read(mail_id) == before
     assert rig.homes(mail_id) == ["ready"]
 
@@ -292,7 +292,9 @@ def test_details_and_errors_are_kept_for_the_report(rig: Rig) -> None:
     record = rig.ledger.read(mail_id)
     assert record is not None
     assert (record.details, record.error) == ('[{"code":550}]', "no such user ?")
-    assert record.history == ('{"attempt":1}', '{"attempt":2}')
+    told = [json.loads(line) for line in record.history]
+    assert [note["attempt"] for note in told] == [1, 2]
+    assert record.accepted_ms <= told[0]["at"] <= told[1]["at"] == record.ended_ms
 
 
 def test_a_history_holds_the_last_twenty_notes(rig: Rig) -> None:
@@ -342,10 +344,11 @@ def test_letters_that_fit_no_recipient_are_refused(rig: Rig, letters: str) -> No
         Settlement(rig.claim(), letters)
 
 
-def test_a_note_of_two_lines_is_refused(rig: Rig) -> None:
+@pytest.mark.parametrize("note", ['{"a":\n1}', "a", "{}"])
+def test_a_note_that_would_break_the_history_is_refused(rig: Rig, note: str) -> None:
     rig.accept()
     with pytest.raises(ValueError, match="one line"):
-        Settlement(rig.claim(), "d", note="a\nb")
+        Settlement(rig.claim(), "d", note=note)
 
 
 def test_what_is_kept_is_kept_for_some_time() -> None:

@@ -72,6 +72,7 @@ def test_a_mail_lost_at_the_final_dot_is_resent_and_flagged(rig: Rig) -> None:
     record = rig.ledger.read(again.id)
     assert record is not None
     assert (again.possible_duplicates, record.phase) == (1, "")
+    assert json.loads(record.history[-1])["event"] == "recovered at the dot"
     assert rig.counts() == {"accepted": 1, "recovered": 1, "possible_duplicates": 1}
 
 

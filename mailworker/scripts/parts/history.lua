@@ -1,5 +1,6 @@
--- A mail's history: lines of JSON, the last 20 of them.
+-- A mail's history: lines of JSON, the last 20 of them. `line` is an object; when it was is told by the ledger's clock.
 local function remember(record, line)
+  line = '{"at":' .. int(NOW) .. ',' .. string.sub(line, 2)
   local history = redis.call('HGET', record, 'history')
   history = history and history .. '\n' .. line or line
   local _, breaks = string.gsub(history, '\n', '')
@@ -9,5 +10,5 @@ end
 
 -- What happened to a mail without a worker to tell it.
 local function note(record, event)
-  remember(record, '{"at":' .. int(NOW) .. ',"event":"' .. event .. '"}')
+  remember(record, '{"event":"' .. event .. '"}')
 end

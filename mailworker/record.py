@@ -157,8 +157,9 @@ class Settlement:
 
     `letters`: one for each recipient, in the claim's order: d, b or i; - or p leaves it as it is. `delay_ms`: when the
     pending ones are due again. `details`, `error`, `note`: for the record, "" for nothing; a note is one short line, a
-    JSON object that is not empty, to which the ledger adds `at`, the time. `is_possible_duplicate`: the attempt may have delivered, and the mail will be sent again.
-    `burns_attempt`: False takes back the attempt of a mail that was not even tried.
+    JSON object that is not empty, to which the ledger adds `at`, the time. `is_possible_duplicate`: the attempt may
+    have delivered, and the mail will be sent again. `burns_attempt`: False takes back the attempt of a mail that was
+    not even tried.
     """
 
     claim: Claim

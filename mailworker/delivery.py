@@ -222,11 +222,12 @@ class _Mail:
 def _settlement(mail: _Mail, verdicts: Sequence[Verdict], policy: LanePolicy, backoff: Backoff) -> Settlement:
     """Put the verdicts on one mail's recipients into the ledger's terms."""
     claim = mail.claim
-    is_last = claim.attempts >= policy.max_attempts
+    is_last = claim.attempts >= (claim.max_attempts or policy.max_attempts)
+    is_held = policy.hold_in_doubt if claim.in_doubt is None else claim.in_doubt == "hold"
     letters = ["-"] * len(claim.recipients)
     details: list[object] = json.loads(claim.details) if claim.details else [None] * len(letters)
     for place, verdict in zip(mail.pending, verdicts, strict=True):
-        letters[place] = _letter(verdict.fate, policy, is_last=is_last)
+        letters[place] = _letter(verdict.fate, is_held=is_held, is_last=is_last)
         details[place] = {"code": verdict.code, "enhanced": verdict.enhanced, "text": verdict.text}
     worst = max(verdicts, key=lambda v: _GRAVITY[v.fate])
     asked = max((v.wait_seconds or 0.0 for v in verdicts), default=0.0)
@@ -235,7 +236,7 @@ def _settlement(mail: _Mail, verdicts: Sequence[Verdict], policy: LanePolicy, ba
         letters="".join(letters),
         delay_ms=backoff.wait_ms(claim.attempts, asked),
         details=json.dumps(details, separators=(",", ":"), ensure_ascii=False),
-        error="" if worst.fate is Fate.DELIVERED else worst.text,
+        error=_reason(claim, worst, is_last=is_last),
         note=_note(claim, worst.fate.name.lower(), worst.text, worst.code),
         is_possible_duplicate=any(
             verdict.fate is Fate.IN_DOUBT and letters[place] == Fate.DEFERRED.value
@@ -244,11 +245,19 @@ def _settlement(mail: _Mail, verdicts: Sequence[Verdict], policy: LanePolicy, ba
     )
 
 
+def _reason(claim: Claim, worst: Verdict, *, is_last: bool) -> str:
+    if worst.fate is Fate.DELIVERED:
+        return ""
+    if worst.fate is Fate.DEFERRED and is_last:
+        return f"given up after {claim.attempts} attempts; at last: {worst.text}"
+    return worst.text
+
+
 _GRAVITY = {Fate.DELIVERED: 0, Fate.DEFERRED: 1, Fate.BOUNCED: 2, Fate.IN_DOUBT: 3}
 
 
-def _letter(fate: Fate, policy: LanePolicy, *, is_last: bool) -> str:
-    if fate is Fate.IN_DOUBT and not policy.hold_in_doubt and not is_last:
+def _letter(fate: Fate, *, is_held: bool, is_last: bool) -> str:
+    if fate is Fate.IN_DOUBT and not is_held and not is_last:
         fate = Fate.DEFERRED  # sent again, flagged; after the last attempt it stays in doubt: it may have arrived
     if fate is Fate.DEFERRED and is_last:
         fate = Fate.BOUNCED

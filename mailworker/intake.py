@@ -107,9 +107,12 @@ class Intake:
             priority=options.priority,
             delay_ms=int((options.countdown or 0) * 1000),
             due_ms=_epoch_ms(options.eta),
-            expires_in_ms=self._expires_in_ms(options),
+            expires_in_ms=int(options.expires * 1000) if isinstance(options.expires, int | float) else None,
             expires_ms=_epoch_ms(options.expires),
+            max_age_ms=self._most_age_ms(options),
             key=_digest(options.idempotency_key) if options.idempotency_key else None,
+            max_attempts=options.max_attempts,
+            in_doubt=options.in_doubt,
         )
 
     def _stamped(self, email: Email | RawEmail, now_ms: int) -> tuple[Email | RawEmail, Envelope]:
@@ -152,9 +155,9 @@ class Intake:
             f"{self._limits.message_bytes} (limits.message_bytes)"
         )
 
-    def _expires_in_ms(self, options: Options) -> int | None:
-        if isinstance(options.expires, int | float):
-            return int(options.expires * 1000)
+    def _most_age_ms(self, options: Options) -> int | None:
+        if options.max_age is not None:
+            return int(options.max_age * 1000)
         return self._max_age_ms[options.lane] if options.expires is None else None
 
 

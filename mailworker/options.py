@@ -4,6 +4,8 @@ import datetime as dt
 from dataclasses import dataclass
 from enum import Enum
 
+from mailworker.record import MOST_ATTEMPTS, InDoubt
+
 MIN_PRIORITY, MAX_PRIORITY = 0, 9
 DEFAULT_PRIORITY = 5
 _MAX_KEY = 512
@@ -19,7 +21,9 @@ class Options:
     """The options of one mail. Raises RefusedError for what makes no sense.
 
     `countdown` is in seconds; `eta` and `expires` are aware datetimes (or `expires` in seconds from now); `priority` is
-    0 to 9, 0 first, as Celery has it on Redis. The same `idempotency_key` in one lane makes one mail.
+    0 to 9, 0 first, as Celery has it on Redis. The same `idempotency_key` in one lane makes one mail. In place of what
+    the lane says: `max_attempts`, `max_age` in seconds from when the mail is first due, and `in_doubt`, "resend" or
+    "hold".
     """
 
     lane: str = "default"
@@ -28,6 +32,9 @@ class Options:
     expires: float | dt.datetime | None = None
     priority: int = DEFAULT_PRIORITY
     idempotency_key: str | None = None
+    max_attempts: int | None = None
+    max_age: float | None = None
+    in_doubt: InDoubt | None = None
 
     def __post_init__(self) -> None:
         """Check everything, types too: callers hand these over as they come."""
@@ -40,12 +47,20 @@ class Options:
             raise RefusedError("priority: must be an integer from 0 (first) to 9 (last)")
         if self.idempotency_key is not None and not 0 < len(self.idempotency_key) <= _MAX_KEY:
             raise RefusedError(f"idempotency_key: must be 1 to {_MAX_KEY} characters long")
+        if self.max_attempts is not None and not 1 <= self.max_attempts <= MOST_ATTEMPTS:
+            raise RefusedError(f"max_attempts: must be an integer from 1 to {MOST_ATTEMPTS}")
+        if self.in_doubt not in (None, "resend", "hold"):
+            raise RefusedError('in_doubt: must be "resend" or "hold"')
         self._check_times()
 
     def _check_times(self) -> None:
         now = dt.datetime.now(dt.UTC)
         if self.countdown is not None and self.eta is not None:
             raise RefusedError("countdown and eta: give one of them")
+        if self.expires is not None and self.max_age is not None:
+            raise RefusedError("expires and max_age: give one of them")
+        if self.max_age is not None and not 0 < self.max_age <= _TEN_YEARS:
+            raise RefusedError("max_age: must be more than 0 seconds, and not more than ten years")
         if self.countdown is not None and not 0 <= self.countdown <= _TEN_YEARS:
             raise RefusedError("countdown: must be between 0 seconds and ten years")
         for name, moment in (("eta", self.eta), ("expires", self.expires)):
@@ -65,4 +80,7 @@ _KINDS: tuple[tuple[str, tuple[type, ...], str], ...] = (
     ("expires", (int, float, dt.datetime), "a number of seconds or an aware datetime"),
     ("priority", (int,), "an integer from 0 (first) to 9 (last)"),
     ("idempotency_key", (str,), "a string"),
+    ("max_attempts", (int,), "an integer"),
+    ("max_age", (int, float), "a number of seconds"),
+    ("in_doubt", (str,), '"resend" or "hold"'),
 )

@@ -13,6 +13,10 @@ from mailworker.keys import lane_of, made_at
 # 2286 in ms; within what Lua and sorted sets hold exactly, even multiplied by a rank.
 _LATEST = 10**13 - 1
 
+MOST_ATTEMPTS = 1000
+# After a crash or a lost link at the final dot: send again, flagged, or park for a person.
+InDoubt = Literal["resend", "hold"]
+
 
 class MailState(enum.StrEnum):
     """Where a mail is. The last six are final: a mail never leaves them by itself."""
@@ -51,7 +55,8 @@ class NewMail:
     """A mail to be accepted. Raises ValueError for values that the ledger cannot hold.
 
     `recipients`: how many. `priority`: 0 to 9, 0 first. `delay_ms` from now, or `due_ms`, a moment: not before then.
-    `expires_in_ms` from now, or `expires_ms`: not after then. `key`: SHA-256 of an idempotency key, in hex.
+    `expires_in_ms` from now, `max_age_ms` from when it is due, or `expires_ms`: not after then. `key`: SHA-256 of an
+    idempotency key, in hex. `max_attempts` and `in_doubt`: the mail's own word, in place of its lane's.
     """
 
     id: str
@@ -63,7 +68,10 @@ class NewMail:
     due_ms: int | None = None
     expires_in_ms: int | None = None
     expires_ms: int | None = None
+    max_age_ms: int | None = None
     key: str | None = field(default=None, repr=False)
+    max_attempts: int | None = None
+    in_doubt: InDoubt | None = None
 
     def __post_init__(self) -> None:
         """Refuse what no script could make sense of."""
@@ -72,11 +80,12 @@ class NewMail:
             raise ValueError("a mail has a payload and a recipient")
         if not 0 <= self.priority <= 9:
             raise ValueError("a priority is 0 to 9")
-        if (self.delay_ms and self.due_ms is not None) or (
-            self.expires_in_ms is not None and self.expires_ms is not None
-        ):
+        ends = [ms for ms in (self.expires_in_ms, self.expires_ms, self.max_age_ms) if ms is not None]
+        if (self.delay_ms and self.due_ms is not None) or len(ends) > 1:
             raise ValueError("a time is given as a moment or counted from now, not both")
-        for ms in (self.delay_ms, self.due_ms, self.expires_in_ms, self.expires_ms):
+        if self.max_attempts is not None and self.max_attempts < 1:
+            raise ValueError("a mail is tried at least once")
+        for ms in (self.delay_ms, self.due_ms, *ends):
             if ms is not None and not 0 <= ms <= _LATEST:
                 raise ValueError("a time is out of range")
 
@@ -121,6 +130,7 @@ class Claim:
 
     `recipients` is a letter for each: p pending, d delivered, b bounced, i in doubt. `details`: "" or what the last
     settlement said. `possible_duplicates`: how many earlier attempts may have delivered without our knowing.
+    `max_attempts`, `in_doubt`: None where the lane's word holds.
     """
 
     id: str
@@ -134,6 +144,8 @@ class Claim:
     priority: int
     accepted_ms: int
     expires_ms: int | None
+    max_attempts: int | None = None
+    in_doubt: InDoubt | None = None
 
     @property
     def created_ms(self) -> int:

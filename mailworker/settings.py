@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from mailworker.keys import check_lane
+from mailworker.record import MOST_ATTEMPTS, InDoubt
 
 PREFIX = "MAILWORKER_"
 CONFIG_NAME = "MAILWORKER_CONFIG"
@@ -112,18 +113,28 @@ class LaneSettings(_Section):
     """A stream of mail with its own queues and policy."""
 
     relay: str = "default"
-    max_attempts: int = Field(30, ge=1, le=1000)
-    """More claims than this park the mail as dead: it bounds crash loops and hopeless retries."""
+    max_attempts: int = Field(30, ge=1, le=MOST_ATTEMPTS)
+    """So many attempts, crashes included, then the mail is dead, unless it brought its own `max_attempts`."""
     max_age_seconds: int = Field(5 * 86400, ge=60)
-    """A mail not delivered by then expires, unless it brought its own `expires`."""
-    in_doubt: Literal["resend", "hold"] = "resend"
-    """After a crash or a lost link at the final dot: send again, flagged, or park for a person."""
+    """A mail not delivered so long after it was due expires, unless it brought its own `expires` or `max_age`."""
+    in_doubt: InDoubt = "resend"
+    """After a crash or lost link at the final dot: send again, flagged, or park for a person. A mail may say itself."""
     quick_retries: int = Field(3, ge=0, le=20)
     """How many retries follow fast; later ones wait from a minute up to `retry_max_seconds`."""
     quick_first_seconds: float = Field(0.5, gt=0)
     quick_max_seconds: float = Field(30.0, gt=0)
     slow_first_seconds: float = Field(60.0, gt=0)
-    retry_max_seconds: float = Field(4 * 3600.0, gt=0, le=86400)
+    retry_max_seconds: float = Field(86400.0, gt=0, le=86400)
+    asked_min_seconds: float = Field(1.0, ge=0)
+    """A server that asks to \"try again in N seconds\" is given at least so much,"""
+    asked_max_seconds: float = Field(86400.0, gt=0)
+    """and at most so much, time; the lane's own schedule holds where it is longer."""
+
+    @model_validator(mode="after")
+    def _bounds_in_order(self) -> "LaneSettings":
+        if self.asked_min_seconds > self.asked_max_seconds:
+            raise ValueError("asked_min_seconds must not exceed asked_max_seconds")
+        return self
 
 
 class LimitSettings(_Section):

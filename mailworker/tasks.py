@@ -20,7 +20,7 @@ from mailworker.options import Options, RefusedError
 from mailworker.results import MailResult
 from smtp_transport.message import AnyMessage, Email
 
-_OPTIONS = ("countdown", "eta", "expires", "priority", "idempotency_key", "lane")
+_OPTIONS = tuple(option.name for option in dataclasses.fields(Options))
 # One script call must not keep the ledger from others for long.
 _CHUNK = 100
 _INSIST_SECONDS = 10.0
@@ -50,6 +50,8 @@ class SendEmail(Task[Any, Any]):
         **options: Any,
     ) -> MailResult:
         """Accept one email, with `countdown`, `eta`, `expires`, `priority`, `idempotency_key` and `lane`.
+
+        `max_attempts`, `max_age` and `in_doubt` replace the lane's; `mailworker.options.Options` tells of all.
 
         Raises RefusedError or ValidationError for what cannot be accepted, LedgerError when the ledger did not answer.
         """

@@ -9,6 +9,7 @@ from mailworker.record import Claiming
 from mailworker.relay import smtp_config
 from mailworker.renewal import Renewer
 from mailworker.runtime import Runtime, connect, ledger_over
+from mailworker.settings import LaneSettings
 from smtp_transport.client import SmtpClient
 from smtp_transport.message import EncodedFiles
 
@@ -49,19 +50,11 @@ class Workshop:
             hold_in_doubt=settings.in_doubt == "hold",
             slice_seconds=worker.slice_seconds,
         )
-        backoff = Backoff(
-            self._interval,
-            settings.quick_retries,
-            int(settings.quick_first_seconds * 1000),
-            int(settings.quick_max_seconds * 1000),
-            int(settings.slow_first_seconds * 1000),
-            int(settings.retry_max_seconds * 1000),
-        )
         tools = Tools(
             runtime.ledger,
             self.client(settings.relay),
             runtime.keys,
-            backoff,
+            _backoff(self._interval, settings),
             self.renewer,
             runtime.ring,
             self._is_stopping,
@@ -84,3 +77,16 @@ class Workshop:
             client.shutdown()
         self.renewer.close()
         self._watch_redis.close()
+
+
+def _backoff(interval: Interval, lane: LaneSettings) -> Backoff:
+    return Backoff(
+        interval,
+        quick_retries=lane.quick_retries,
+        quick_first_ms=int(lane.quick_first_seconds * 1000),
+        quick_max_ms=int(lane.quick_max_seconds * 1000),
+        slow_first_ms=int(lane.slow_first_seconds * 1000),
+        slow_max_ms=int(lane.retry_max_seconds * 1000),
+        asked_min_ms=int(lane.asked_min_seconds * 1000),
+        asked_max_ms=int(lane.asked_max_seconds * 1000),
+    )

@@ -83,8 +83,8 @@ class Ledger:
         arguments: list[bytes | str | int] = [self._policy.bell_ttl_ms, self._policy.key_ms, len(mails)]
         for mail in mails:
             arguments += (mail.id, mail.payload, mail.envelope, "p" * mail.recipients, mail.priority)
-            arguments += (_moment(mail.delay_ms or None, mail.due_ms), _moment(mail.expires_in_ms, mail.expires_ms))
-            arguments.append(mail.key or "")
+            arguments += (_moment(mail.delay_ms or None, mail.due_ms), _last_moment(mail))
+            arguments += (mail.key or "", mail.max_attempts or "", mail.in_doubt or "")
         bell, *told = self._server.run("accept", [*records, *by_key], arguments)
         outcomes = zip(told[::2], told[1::2], strict=True)
         return Acceptance(tuple(Accepted(mail.decode(), status.decode()) for status, mail in outcomes), bell == 1)
@@ -142,8 +142,8 @@ class Ledger:
     def sweep(self, lane: str, limit: int = 500, *, hold: bool = False, recover: bool = True) -> Sweep:
         """Put due mails in line and the mails of dead workers first in line; ring if nobody was told of work.
 
-        `hold`: a mail whose worker died at the final dot is parked in doubt, not sent again. Takes up to `limit` mails
-        of each kind. `recover=False` takes nobody for dead.
+        `hold`: a mail whose worker died at the final dot is parked in doubt, not sent again, unless it says itself what
+        is to be done. Takes up to `limit` mails of each kind. `recover=False` takes nobody for dead.
         """
         keys, keep = self._keys(lane).every, self._policy.failed_ms
         due, expired, more_due = self._server.run("wake", keys, [limit, keep])
@@ -260,6 +260,12 @@ def _fences(claims: Sequence[Claim]) -> Iterator[str | int]:
 def _octets(text: str) -> bytes:
     """Write what a server or an error said. A verdict must not get lost because a text is no proper Unicode."""
     return text.encode("utf-8", "replace")
+
+
+def _last_moment(mail: NewMail) -> str:
+    if mail.max_age_ms is not None:
+        return f">{mail.max_age_ms}"
+    return _moment(mail.expires_in_ms, mail.expires_ms)
 
 
 def _moment(from_now: int | None, absolute: int | None) -> str:

@@ -3,10 +3,11 @@
 Law: what does not make sense is a LedgerError with the mail's id, never a half-read value.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from mailworker.ledger.errors import LedgerError
-from mailworker.record import Claim, LaneStats, MailRecord, MailState
+from mailworker.record import Claim, InDoubt, LaneStats, MailRecord, MailState
 
 # The record, save the payload and its size; in the order in which `read_record` takes the values.
 RECORD_FIELDS = (
@@ -30,9 +31,15 @@ RECORD_FIELDS = (
 )
 
 
+_IN_DOUBT: Mapping[bytes | None, InDoubt | None] = {None: None, b"resend": "resend", b"hold": "hold"}
+
+
 def read_claim(answer: list[Any]) -> Claim:
     """Read one mail of a claim's answer. Raises LedgerError."""
-    mail_id, fence, attempts, payload, envelope, recipients, details, duplicates, priority, accepted, expires = answer
+    mail_id, fence, attempts, payload, envelope, recipients, details, duplicates, priority, accepted, expires, *own = (
+        answer
+    )
+    most_attempts, in_doubt = own
     try:
         return Claim(
             id=mail_id.decode(),
@@ -46,8 +53,10 @@ def read_claim(answer: list[Any]) -> Claim:
             priority=_number(priority),
             accepted_ms=_number(accepted),
             expires_ms=_moment(expires),
+            max_attempts=_moment(most_attempts),
+            in_doubt=_IN_DOUBT[in_doubt],
         )
-    except ValueError as error:
+    except (ValueError, LookupError) as error:
         raise LedgerError(f"the record of mail {mail_id!r} cannot be read") from error
 
 

@@ -3,18 +3,18 @@
 -- ARGV     most mails, most payload bytes (one mail may exceed them), lease ms, most attempts, answering a bell 0|1,
 --          bell ttl ms, ms to keep the record of an ended mail
 -- ANSWERS  ms paused, bell due 0|1, mails left in line, the mails: each id, fence, attempts, payload, envelope,
---          recipients, details, possible duplicates, priority, accepted, expires
--- PARTS    lane clock room bell ending history
+--          recipients, details, possible duplicates, priority, accepted, expires, own most attempts, policy in doubt
+-- PARTS    lane clock room bell ending history expiry
 local most, most_bytes, most_attempts, keep = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[4]), ARGV[7]
 local lease_until = int(NOW + ARGV[3])
 if ARGV[5] == '1' then redis.call('DEL', BELL) end
 
 local mails, bytes, is_full = {}, 0, paused() > 0
 local looks = most + 1000 -- a bound on the work of one call, should many mails have expired
-local function give_up(record, id, state, why)
+local function give_up(record, id, why)
   redis.call('HSET', record, 'error', why)
   note(record, why)
-  finish(record, id, state, keep)
+  finish(record, id, 'dead', keep)
 end
 
 while #mails < most and looks > 0 and not is_full do
@@ -23,18 +23,18 @@ while #mails < most and looks > 0 and not is_full do
   looks = looks - #ids
   for _, id in ipairs(ids) do
     local record = record_of(id)
-    local state, payload, envelope, recipients, details, duplicates, priority, accepted, expires, fence, attempts =
-      unpack(redis.call('HMGET', record, 'state', 'payload', 'envelope', 'recipients', 'details', 'possible_duplicates',
-        'priority', 'accepted', 'expires', 'fence', 'attempts'))
+    local state, payload, envelope, recipients, details, duplicates, priority, accepted, expires, own_most, in_doubt,
+      fence, attempts = unpack(redis.call('HMGET', record, 'state', 'payload', 'envelope', 'recipients', 'details',
+        'possible_duplicates', 'priority', 'accepted', 'expires', 'max_attempts', 'in_doubt', 'fence', 'attempts'))
     attempts = tonumber(attempts or 0) + 1
     if state ~= 'ready' then
       redis.call('ZREM', READY, id)
     elseif expires and tonumber(expires) <= NOW then
-      give_up(record, id, 'expired', 'expired')
+      expire(record, id, keep)
     elseif not payload then
-      give_up(record, id, 'dead', 'the payload is gone')
-    elseif attempts > most_attempts then
-      give_up(record, id, 'dead', 'more attempts than allowed')
+      give_up(record, id, 'the payload is gone')
+    elseif attempts > (own_most and own_most + 1 or most_attempts) then
+      give_up(record, id, 'more attempts than allowed')
     elseif #mails > 0 and bytes + #payload > most_bytes then
       is_full = true
       break
@@ -45,7 +45,7 @@ while #mails < most and looks > 0 and not is_full do
       redis.call('HSET', record, 'state', 'sending', 'fence', fence, 'attempts', attempts)
       bytes = bytes + #payload
       mails[#mails + 1] = {id, fence, attempts, payload, envelope, recipients, details, duplicates, priority, accepted,
-        expires}
+        expires, own_most, in_doubt}
     end
   end
 end

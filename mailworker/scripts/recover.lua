@@ -1,29 +1,27 @@
 -- recover: put mails whose worker died first in line again, and ring the bell if there is work that nobody was told of.
 -- KEYS     lane
--- ARGV     most mails, hold mails in doubt 0|1, bell ttl ms, ms to keep the record of an ended mail
+-- ARGV     most mails, hold mails in doubt that say nothing themselves 0|1, bell ttl ms, ms to keep an ended record
 -- ANSWERS  mails put in line, mails expired, mails in doubt, more waiting 0|1, bell due 0|1
--- PARTS    lane clock room queue bell ending history
+-- PARTS    lane clock room queue bell ending history expiry
 local most, is_hold, keep = tonumber(ARGV[1]), ARGV[2] == '1', ARGV[4]
 local recovered, expired, in_doubt = 0, 0, 0
 
 local lost = redis.call('ZRANGEBYSCORE', CLAIMS, '-inf', int(NOW), 'LIMIT', 0, most)
 for _, id in ipairs(lost) do
   local record = record_of(id)
-  local state, phase, letters, accepted, expires =
-    unpack(redis.call('HMGET', record, 'state', 'phase', 'recipients', 'accepted', 'expires'))
+  local state, phase, letters, accepted, expires, own =
+    unpack(redis.call('HMGET', record, 'state', 'phase', 'recipients', 'accepted', 'expires', 'in_doubt'))
   local is_expired = expires and tonumber(expires) <= NOW
   if state ~= 'sending' then
     redis.call('ZREM', CLAIMS, id)
-  elseif phase == 'dot' and (is_hold or is_expired) then
+  elseif phase == 'dot' and (own == 'hold' or (is_hold and not own) or is_expired) then
     -- Perhaps delivered, and not to be sent again: only a person can tell.
     redis.call('HSET', record, 'recipients', (string.gsub(letters, 'p', 'i')), 'error', 'lost at the final dot')
     note(record, 'in doubt')
     finish(record, id, 'in_doubt', keep)
     in_doubt = in_doubt + 1
   elseif is_expired then
-    redis.call('HSET', record, 'error', 'expired')
-    note(record, 'expired')
-    finish(record, id, 'expired', keep)
+    expire(record, id, keep)
     expired = expired + 1
   else
     if phase == 'dot' then

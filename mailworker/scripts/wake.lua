@@ -2,7 +2,7 @@
 -- KEYS     lane
 -- ARGV     most mails, ms to keep the record of an ended mail
 -- ANSWERS  mails put in line, mails expired, more waiting 0|1
--- PARTS    lane clock room queue ending history
+-- PARTS    lane clock room queue ending history expiry
 local most, keep = tonumber(ARGV[1]), ARGV[2]
 local woken, expired = 0, 0
 
@@ -14,9 +14,7 @@ for n = 1, #waiting, 2 do
   if state ~= 'scheduled' and state ~= 'deferred' then
     redis.call('ZREM', DUE, id)
   elseif expires and tonumber(expires) <= NOW then
-    redis.call('HSET', record, 'error', 'expired')
-    note(record, 'expired')
-    finish(record, id, 'expired', keep)
+    expire(record, id, keep)
     expired = expired + 1
   else
     redis.call('ZREM', DUE, id)

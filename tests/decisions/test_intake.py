@@ -142,6 +142,16 @@ def test_mails_made_together_keep_their_order():
         ({"countdown": dt.timedelta(seconds=5)}, "countdown"),
         ({"idempotency_key": b"x"}, "idempotency_key"),
         ({"lane": 5}, "lane"),
+        ({"max_attempts": 0}, "max_attempts"),
+        ({"max_attempts": 1001}, "max_attempts"),
+        ({"max_attempts": True}, "max_attempts"),
+        ({"max_attempts": 2.0}, "max_attempts"),
+        ({"max_age": 0}, "max_age"),
+        ({"max_age": float("nan")}, "max_age"),
+        ({"max_age": "1h"}, "max_age"),
+        ({"max_age": 5, "expires": 5}, "expires and max_age"),
+        ({"in_doubt": "drop"}, "in_doubt"),
+        ({"in_doubt": True}, "in_doubt"),
         ({"idempotency_key": ""}, "idempotency_key"),
         ({"idempotency_key": "x" * 1000}, "idempotency_key"),
     ],
@@ -161,10 +171,19 @@ def test_what_is_neither_an_email_nor_a_dict_is_refused():
 
 
 def test_a_lane_gives_its_age_limit_to_mails_that_brought_none():
-    assert admit(email()).expires_in_ms == 60_000
+    assert admit(email()).max_age_ms == 60_000
+    assert admit(email(), max_age=5).max_age_ms == 5000
+    for mail in (admit(email(), expires=5), admit(email(), expires=NOW + dt.timedelta(hours=1))):
+        assert mail.max_age_ms is None
     assert admit(email(), expires=5).expires_in_ms == 5000
     moment = NOW + dt.timedelta(hours=1)
     assert admit(email(), expires=moment).expires_ms == int(moment.timestamp() * 1000)
+
+
+def test_a_mail_may_bring_its_own_cap_and_its_own_policy():
+    mail = admit(email(), max_attempts=3, in_doubt="hold")
+    assert (mail.max_attempts, mail.in_doubt) == (3, "hold")
+    assert (admit(email()).max_attempts, admit(email()).in_doubt) == (None, None)
 
 
 def test_an_idempotency_key_reaches_the_ledger_as_a_digest_only():

@@ -86,10 +86,10 @@ class Desk:
         self.policy = LanePolicy(LANE, Claiming(50, 1 << 20, 60_000, 5), 4, hold_in_doubt=False, slice_seconds=30)
         self.renewer = Renewer(self.ledger, 60_000)
 
-    def accept(self, *recipients: str, count: int = 1) -> list[str]:
+    def accept(self, *recipients: str, count: int = 1, **options: object) -> list[str]:
         email = Email(from_="shop@example.com", to=recipients or ("ann@example.org",), subject="Hi", text_body="Hi.")
         intake = Intake(Limits(1 << 20, 50, 10), self.keys, {LANE: 86_400_000})
-        mails = intake.admit([email] * count, [Options()] * count)
+        mails = intake.admit([email] * count, [Options(**options)] * count)
         self.ledger.accept(LANE, mails)
         return [mail.id for mail in mails]
 
@@ -252,6 +252,32 @@ def test_the_last_attempt_ends_as_dead_not_as_another_wait(desk):
     desk.wire.script = lambda _, mail: receipt(mail, Phase.RCPT, Reply(450))
     desk.drain()
     assert desk.state(mail) == "dead"
+
+
+def test_the_last_attempt_of_a_mail_is_its_own_where_it_says_so(desk):
+    cases = {desk.accept(max_attempts=cap)[0]: cap for cap in (1, 2)}
+    desk.wire.script = lambda _, mail: receipt(mail, Phase.RCPT, Reply(450, "4.2.2", ("full",)))
+    desk.drain()
+    assert {cap: desk.state(mail) for mail, cap in cases.items()} == {1: "dead", 2: "deferred"}
+    dead = next(mail for mail, cap in cases.items() if cap == 1)
+    assert desk.ledger.read(dead).error == "given up after 1 attempts; at last: full"
+
+
+@pytest.mark.parametrize(("own", "lane_holds", "state"), [("hold", False, "in_doubt"), ("resend", True, "deferred")])
+def test_a_mails_own_policy_in_doubt_goes_before_its_lanes(desk, own, lane_holds, state):
+    (mail,) = desk.accept(in_doubt=own)
+    desk.policy = replace(desk.policy, hold_in_doubt=lane_holds)
+    desk.wire.script = lambda _, mail: receipt(mail, Phase.DOT, None, LOST)
+    desk.drain()
+    assert desk.state(mail) == state
+
+
+def test_a_server_that_asks_for_time_gets_it(desk):
+    (mail,) = desk.accept()
+    desk.wire.script = lambda _, mail: receipt(mail, Phase.RCPT, Reply(450, "4.7.1", ("Try again in 5 minutes",)))
+    desk.drain()
+    record = desk.ledger.read(mail)
+    assert 300_000 <= record.due_ms - record.accepted_ms < 335_000
 
 
 def test_a_window_is_settled_at_once_and_never_left_before_its_last_reply(desk):

@@ -121,6 +121,13 @@ def test_times_count_from_the_servers_clock(rig: Rig) -> None:
     assert record.expires_ms == record.accepted_ms + 10_000
 
 
+@pytest.mark.parametrize("delay_ms", [0, 864_000_000])
+def test_an_age_limit_counts_from_when_the_mail_is_due(rig: Rig, delay_ms: int) -> None:
+    record = rig.ledger.read(rig.accept(delay_ms=delay_ms, max_age_ms=10_000))
+    assert record is not None
+    assert record.expires_ms == record.accepted_ms + delay_ms + 10_000
+
+
 def test_a_mail_that_expires_while_scheduled_is_looked_at_then(rig: Rig) -> None:
     mail_id = rig.accept(due_ms=FAR, expires_ms=FAR - 1)
     assert rig.redis.zscore(rig.keys.due, mail_id) == FAR - 1
@@ -177,6 +184,10 @@ def test_a_mail_of_another_lane_is_refused(rig: Rig) -> None:
         {"delay_ms": 1, "due_ms": 1},
         {"expires_in_ms": 1, "expires_ms": 1},
         {"expires_ms": 10**13},
+        {"expires_ms": 1, "max_age_ms": 1},
+        {"expires_in_ms": 1, "max_age_ms": 1},
+        {"max_age_ms": 10**13},
+        {"max_attempts": 0},
         {"id": "news"},
     ],
 )

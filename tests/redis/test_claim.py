@@ -94,6 +94,19 @@ def test_a_mail_that_keeps_killing_its_workers_ends_dead(rig: Rig) -> None:
     assert rig.counts()["dead"] == 1
 
 
+@pytest.mark.parametrize(("own", "claims"), [(1, 2), (2, 3), (5, 6)])
+def test_a_mail_may_bring_its_own_cap_of_attempts(rig: Rig, own: int, claims: int) -> None:
+    """One claim more than attempts: the last verdict is a verdict, not the end of a crash loop."""
+    mail_id = rig.accept(max_attempts=own)
+    for attempt in range(1, claims + 1):
+        claim = rig.claim(max_attempts=4)
+        assert (claim.attempts, claim.max_attempts) == (attempt, own)
+        rig.end_leases()
+        rig.ledger.sweep(LANE)
+    assert rig.batch(max_attempts=4).mails == ()
+    assert rig.state(mail_id) == "dead"
+
+
 def test_an_expired_mail_is_not_claimed(rig: Rig) -> None:
     mail_id = rig.accept(expires_ms=1)
     assert rig.batch().mails == ()

@@ -90,6 +90,38 @@ def test_a_mail_lost_at_the_final_dot_is_held_for_a_person_if_so_wished(rig: Rig
     assert rig.homes(mail_id) == ["in_doubt"]
 
 
+@pytest.mark.parametrize(("own", "hold", "state"), [("hold", False, "in_doubt"), ("resend", True, "ready")])
+def test_a_mails_own_policy_in_doubt_goes_before_its_lanes(rig: Rig, own: str, hold: bool, state: str) -> None:  # noqa: FBT001 - a case of the table
+    mail_id = rig.accept(in_doubt=own)
+    claim = rig.claim()
+    assert claim.in_doubt == own
+    rig.mark(claim)
+    rig.end_leases()
+    rig.ledger.sweep(LANE, hold=hold)
+    assert rig.state(mail_id) == state
+
+
+def test_what_kept_a_mail_from_being_sent_is_readable_when_it_has_expired(rig: Rig) -> None:
+    mail_id = rig.accept()
+    rig.settle(rig.claim(), "-", error="the mailbox is full", delay_ms=60_000)
+    rig.expire(mail_id)
+    rig.make_due()
+    rig.ledger.sweep(LANE)
+    record = rig.ledger.read(mail_id)
+    assert record is not None
+    assert (record.state, record.error) == ("expired", "expired after 1 attempts; at last: the mailbox is full")
+
+
+def test_a_requeued_mail_keeps_its_own_cap_and_expires_anew(rig: Rig) -> None:
+    mail_id = rig.accept(max_attempts=1, max_age_ms=60_000)
+    rig.settle(rig.claim(), "b")
+    rig.ledger.requeue(LANE, [mail_id], 3_600_000)
+    again = rig.claim()
+    assert (again.attempts, again.max_attempts) == (1, 1)
+    assert again.expires_ms is not None
+    assert again.expires_ms > again.accepted_ms + 3_000_000
+
+
 def test_holding_does_not_hold_what_cannot_have_been_sent(rig: Rig) -> None:
     mail_id = rig.accept()
     rig.claim()

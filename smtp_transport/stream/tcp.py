@@ -43,6 +43,7 @@ class SocketStream:
         self._incoming = select.poll()
         self._incoming.register(connected, select.POLLIN)
         self._acknowledges = is_tcp and hasattr(socket, "TCP_QUICKACK")
+        self._owes = False  # whether something was read that no write has acknowledged yet
         self._sessions: TlsSessions | None = None
         self._place = ""
         self._keeps_session = False
@@ -87,6 +88,7 @@ class SocketStream:
             except OSError as error:
                 raise _broken(error) from None
             else:
+                self._owes = True
                 if self._keeps_session:
                     self._keep_session()
                 return data
@@ -106,11 +108,13 @@ class SocketStream:
             raise _broken(error) from None
         if not data:
             raise SmtpConnectionError("the connection was closed by the server", ErrorKind.CONNECTION_RESET)
+        self._owes = True
         return data
 
     def write(self, data: bytes, deadline: float, *, attentive: bool = False) -> None:
         """Write all of it. If that fails, what the server had said is still there to be read."""
         rest: bytes | memoryview = data
+        self._owes = False
         while rest:
             left = _time_left(deadline, ErrorKind.WRITE_TIMEOUT)
             try:
@@ -211,9 +215,9 @@ class SocketStream:
 
     def _wait(self, event: int, seconds: float) -> int:
         """Give the events that came, 0 for none."""
-        if self._acknowledges and event == select.POLLIN:
-            # Linux drops the option by itself. Without it, it may keep an acknowledgement back for 40 ms, and a server
-            # with Nagle's algorithm its next reply for as long.
+        if self._owes and self._acknowledges and event == select.POLLIN:
+            # Linux may keep an acknowledgement back for 40 ms, and a server with Nagle's algorithm the rest of what it
+            # has to say for as long. It drops the option by itself; a write acknowledges all that came before it.
             try:
                 self._socket.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
             except OSError:
@@ -224,6 +228,7 @@ class SocketStream:
             poll = select.poll()
             poll.register(self._socket, event)
         happened = poll.poll(seconds * 1000)
+        self._owes = True  # under TLS what came may be half a record, which no `read` gives yet
         return happened[0][1] if happened else 0
 
 

@@ -14,6 +14,9 @@ from smtp_transport.protocol.commands import EndOfContent, LastChunk
 Announce = Callable[[Conversation, Outgoing], bool]
 """Opens a transaction; True if the content may be sent. Refusals are noted; raises when the link can't go on."""
 
+MOST_AT_ONCE: Final = 131_072
+"""Octets of content that go in one write with the final dot; a server that gives up on more of them is heard before."""
+
 _NOT_UNDERSTOOD: Final = frozenset({500, 502, 503, 504})
 """What a server says to a verb that it does not know, or not here (RFC 5321 section 4.2.4)."""
 
@@ -90,19 +93,26 @@ def _send_content(talk: Conversation, outgoing: Outgoing, permit: Permit) -> Non
 
     Raises `SmtpError` when the link can't go on. Up to the dot nothing is sent as far as the server is concerned.
     """
-    gave_up = talk.pour(outgoing.pieces())
-    if gave_up is not None:
-        outgoing.fates.settle(outgoing.whom, Phase.BODY, gave_up)
-        return
-    # There is no way back from 354 but to leave: every line is content until the dot.
-    may_commit(outgoing, permit, Phase.BODY)
-    if talk.overhear(Phase.BODY):
+    fates, whom = outgoing.fates, outgoing.whom
+    at_once = isinstance(outgoing.content, bytes) and outgoing.size <= MOST_AT_ONCE
+    # What came together with the 354 is here already; what comes now is found before the dot.
+    gave_up = talk.hear() if talk.has_spoken() else None if at_once else talk.pour(outgoing.pieces())
+    if gave_up is None:
+        # There is no way back from 354 but to leave: every line is content until the dot.
+        may_commit(outgoing, permit, Phase.BODY)
         # What was said before the dot is no reply to it.
-        outgoing.fates.settle(outgoing.whom, Phase.BODY, talk.hear())
-        return
-    outgoing.fates.stake(outgoing.whom)
-    talk.say(EndOfContent())
-    hear_verdict(talk, outgoing, chunked=False)
+        gave_up = talk.hear() if talk.overhear(Phase.BODY) else None
+    if gave_up is None:
+        fates.stake(whom)
+        if not at_once:
+            talk.say(EndOfContent())
+        elif not talk.finish(b"".join(outgoing.pieces())):
+            fates.unstake(whom)
+            gave_up = talk.hear()
+    if gave_up is None:
+        hear_verdict(talk, outgoing, chunked=False)
+    else:
+        fates.settle(whom, Phase.BODY, gave_up)
 
 
 def _send_chunk(talk: Conversation, outgoing: Outgoing, permit: Permit) -> None:

@@ -14,7 +14,7 @@ from smtp_transport.connection.trouble import at_phase
 from smtp_transport.connection.watch import Watch
 from smtp_transport.errors import ErrorKind, ProtocolError, SmtpConnectionError, SmtpError, SmtpTimeoutError
 from smtp_transport.phase import Phase
-from smtp_transport.protocol.commands import Command
+from smtp_transport.protocol.commands import Command, EndOfContent
 from smtp_transport.protocol.machine import Machine, phase_of
 from smtp_transport.reply import Reply
 from smtp_transport.sasl import ChannelBinding
@@ -129,13 +129,16 @@ class Conversation:
             raise self._broken(error, phase) from error
         return bool(self._heard) or not self._machine.quiet
 
+    def has_spoken(self) -> bool:
+        """Whether the server gave up on the content together with its 354: `hear` why. Raises as `overhear` does."""
+        return bool(self._heard or not self._machine.quiet) and self.overhear(Phase.BODY)
+
     def pour(self, content: Iterable[bytes]) -> Reply | None:
         """Write content. None if all of it was written; the server's reply if it gave up before that.
 
         Raises what `content` raises; the server waits for more then.
         """
-        # What came together with the 354 is here already; for the rest a look before the dot is enough if it is near.
-        if (self._heard or not self._machine.quiet) and self.overhear(Phase.BODY):
+        if self.has_spoken():
             return self.hear()
         look = False
         for chunk in content if self.watch is None else self.watch.counted(content):
@@ -146,6 +149,21 @@ class Conversation:
                 if not self._write(chunk[start : start + _CHUNK], attentive=True):
                     return self.hear()
         return None
+
+    def finish(self, content: bytes) -> bool:
+        """Write content and its final dot in one piece. False if that failed: then the dot was not written, nor said.
+
+        What the server says to it, or why it took no more, is told by `hear`.
+        """
+        end = EndOfContent()
+        if self.watch is not None:
+            self.watch.poured(len(content))
+        if not self._write(content + end.to_bytes(), attentive=True):
+            return False
+        self._machine.send(end)
+        if self.watch is not None:
+            self.watch.said((end,))
+        return True
 
     def start_tls(self, tls: TlsConfig, server_name: str) -> None:
         """Upgrade the stream, after a 220 to STARTTLS."""

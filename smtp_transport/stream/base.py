@@ -24,7 +24,7 @@ class Stream(Protocol):
         ...
 
     def write(self, data: bytes, deadline: float, *, attentive: bool = False) -> None:
-        """Write all of it. If that fails, what the server had said is still there to be read.
+        """Write all of it. If that fails, its end was not written, and what the server had said is still to be read.
 
         `attentive`: fail as soon as the server, instead of taking more, says something or leaves.
         Raises `SmtpTimeoutError` (write_timeout), `SmtpConnectionError` (connection_reset).

@@ -13,6 +13,8 @@ from tests.protocol.script import Played, Step
 
 MAIL, BOB, CAT = "MAIL FROM:<ann@example.com>", "RCPT TO:<bob@example.com>", "RCPT TO:<cat@example.com>"
 CONTENT = "Subject: hi\n\nhello"
+LARGE = "\n".join(["Subject: hi", "", *["0123456789" * 7] * 2_000])
+"""A content that is not written together with its dot."""
 OK = b"250 2.1.0 ok\r\n"
 GO = b"354 go\r\n"
 QUEUED = b"250 2.0.0 queued as 4XyZ12\r\n"

@@ -73,7 +73,7 @@ class ModelServer:
         self._in += data
         while not self._fault and self._step():
             pass
-        if self._fault == "deaf":
+        if self._fault == "deaf" and self._in:  # had it read all of this, only the next write would tell
             raise SmtpConnectionError("the connection was reset", ErrorKind.CONNECTION_RESET)
 
     def start_tls(self, tls: TlsConfig, server_name: str, deadline: float) -> None:

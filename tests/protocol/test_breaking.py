@@ -6,7 +6,7 @@ from smtp_transport.errors import (
     ErrorKind,
 )
 from smtp_transport.phase import Phase
-from tests.protocol.mails import BOB, BOTH, CAT, CONTENT, GO, MAIL, OK, QUEUED, WHOLE, Start, facts, receipts
+from tests.protocol.mails import BOB, BOTH, CAT, CONTENT, GO, LARGE, MAIL, OK, QUEUED, WHOLE, Start, facts, receipts
 from tests.protocol.script import Fault, Step, make_transaction
 
 STEPS: tuple[tuple[Phase, tuple[Step, ...]], ...] = (
@@ -118,8 +118,8 @@ def test_a_link_lost_after_the_dot_leaves_the_mail_in_doubt(play: Start, offers:
 
 @BOTH
 def test_a_dot_that_could_not_be_written_leaves_the_mail_in_doubt(play: Start, offers: tuple[str, ...]) -> None:
-    played = play(*WHOLE[:7], Fault.DEAF, Fault.EOF, offers=offers)
-    (receipt,) = receipts(played.connection, make_transaction())
+    played = play(*WHOLE[:6], LARGE, Fault.DEAF, Fault.EOF, offers=offers)
+    (receipt,) = receipts(played.connection, make_transaction(data=LARGE.replace("\n", "\r\n").encode() + b"\r\n"))
     assert facts(receipt) == [("bob", Phase.DOT, None)]
     played.stream._steps.clear()
 

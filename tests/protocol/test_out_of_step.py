@@ -8,12 +8,13 @@ from smtp_transport.envelope import StreamedContent, Transaction
 from smtp_transport.errors import ErrorKind, ProtocolError
 from smtp_transport.phase import Phase
 from smtp_transport.receipt import Receipt
-from tests.protocol.mails import BOB, BOTH, CAT, GO, MAIL, OK, WHOLE, Start, all_of, facts, receipts
+from tests.protocol.mails import BOB, BOTH, CAT, GO, LARGE, MAIL, OK, WHOLE, Start, all_of, facts, receipts
 from tests.protocol.script import Fault, Step, make_transaction
 
 BIG = b"x" * 70_000
 UNTIL_GO: tuple[Step, ...] = WHOLE[:5]
-UNTIL_DOT: tuple[Step, ...] = WHOLE[:7]
+UNTIL_DOT: tuple[tuple[Step, ...], ...] = (WHOLE[:6], (*WHOLE[:6], LARGE))
+"""What goes in one write with the dot is not begun by then; what is larger has been written."""
 VIOLATIONS = [b"250 2.0.0 stray\r\n", b"354 go on\r\n", b"noise\r\n"]
 REFUSALS = [(b"552 5.3.4 too big\r\n", 552), (b"451 4.3.1 full\r\n", 451), (b"421 4.3.2 bye\r\n", 421)]
 
@@ -25,19 +26,25 @@ def check_out_of_step(receipt: Receipt, phase: Phase) -> None:
     assert {fact[1:] for fact in facts(receipt)} == {(phase, None)}
 
 
+def mails_for(steps: tuple[Step, ...]) -> list[Transaction]:
+    """Two mails of the size that such a script has."""
+    return [make_transaction(data=LARGE.replace("\n", "\r\n").encode()) if LARGE in steps else make_transaction()] * 2
+
+
 @BOTH
 @pytest.mark.parametrize("stray", VIOLATIONS)
+@pytest.mark.parametrize("steps", UNTIL_DOT, ids=["small", "large"])
 def test_a_reply_that_came_before_the_dot_is_not_the_reply_to_the_dot(
-    play: Start, offers: tuple[str, ...], stray: bytes
+    play: Start, offers: tuple[str, ...], stray: bytes, steps: tuple[Step, ...]
 ) -> None:
     """NF-REL-03."""
-    played = play(*UNTIL_DOT, offers=offers)
+    played = play(*steps, offers=offers)
 
     def permit(positions: Sequence[int]) -> Collection[int]:
         played.stream._steps.append(stray)
         return positions
 
-    ((_, receipt),) = played.connection.deliver([make_transaction()] * 2, permit)
+    ((_, receipt),) = played.connection.deliver(mails_for(steps), permit)
     check_out_of_step(receipt, Phase.BODY)
     assert not played.stream.written.endswith(b"\r\n.\r\n")
     assert played.stream.closed
@@ -45,11 +52,17 @@ def test_a_reply_that_came_before_the_dot_is_not_the_reply_to_the_dot(
 
 @BOTH
 @pytest.mark.parametrize(("refusal", "code"), REFUSALS)
+@pytest.mark.parametrize("steps", UNTIL_DOT, ids=["small", "large"])
 def test_a_refusal_that_came_before_the_dot_is_one_of_the_content(
-    play: Start, offers: tuple[str, ...], refusal: bytes, code: int
+    play: Start, offers: tuple[str, ...], refusal: bytes, code: int, steps: tuple[Step, ...]
 ) -> None:
-    played = play(*UNTIL_DOT, refusal, offers=offers)
-    (receipt,) = receipts(played.connection, *[make_transaction()] * 2)
+    played = play(*steps, offers=offers)
+
+    def permit(positions: Sequence[int]) -> Collection[int]:
+        played.stream._steps.append(refusal)
+        return positions
+
+    ((_, receipt),) = played.connection.deliver(mails_for(steps), permit)
     assert facts(receipt) == [("bob", Phase.BODY, code)]
     assert not played.stream.written.endswith(b"\r\n.\r\n")
     assert played.stream.closed

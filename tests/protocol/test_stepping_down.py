@@ -38,7 +38,7 @@ def test_a_forced_lockstep_says_nothing_before_its_turn(play: Start) -> None:
     played = play(*WHOLE, offers=("PIPELINING", "CHUNKING"), mode="lockstep")
     before = played.stream.writes
     receipts(played.connection, make_transaction())
-    assert played.stream.writes - before == 5
+    assert played.stream.writes - before == 4
 
 
 def test_a_server_out_of_step_is_stepped_down_at_once_and_told_of(caplog: pytest.LogCaptureFixture) -> None:

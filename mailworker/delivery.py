@@ -4,7 +4,6 @@ Read it from the top. Law: no mail leaves this room without being settled or rel
 reached; then its claim runs out and the watch frees it. Nothing is written after a final dot that was not marked first.
 """
 
-import json
 import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import closing
@@ -14,6 +13,7 @@ from mailworker.backoff import Backoff
 from mailworker.intake import Opened, UnreadableError, open_mail
 from mailworker.ledger import Ledger, LedgerError
 from mailworker.log import logger
+from mailworker.outcome import Said, note_of, open_said, seal_said
 from mailworker.record import Claim, Claiming, Pause, Settlement
 from mailworker.renewal import Renewer
 from mailworker.sealing import KeyRing
@@ -108,7 +108,7 @@ class Drain:
             with closing(deliveries):
                 for index, receipt in deliveries:
                     mail, verdicts = mails[index], judge(receipt)
-                    told.append(_settlement(mail, verdicts, self.policy, self.tools.backoff))
+                    told.append(_settlement(mail, verdicts, self.policy, self.tools))
                     del left[mail.claim.id]
                     trouble = Trouble.of(verdicts, receipt) or trouble
                     awaited.discard(index)
@@ -194,8 +194,9 @@ class Trouble:
         verdict = next((v for v in verdicts if v.scope is Scope.RELAY), None)
         if verdict is None:
             return None
-        reason = receipt.error.kind.value if receipt.error else f"reply {verdict.code}"
-        return cls(reason, receipt.error is not None and is_credentials_refusal(receipt.error), verdict.text or reason)
+        # Not in the server's words, which could be the mail's.
+        is_credentials = receipt.error is not None and is_credentials_refusal(receipt.error)
+        return cls(verdict.reason, is_credentials, verdict.reason)
 
     @property
     def pause(self) -> Pause:
@@ -219,25 +220,27 @@ class _Mail:
         return cls(claim, opened.transaction_to(pending, encoded), pending)
 
 
-def _settlement(mail: _Mail, verdicts: Sequence[Verdict], policy: LanePolicy, backoff: Backoff) -> Settlement:
+def _settlement(mail: _Mail, verdicts: Sequence[Verdict], policy: LanePolicy, tools: Tools) -> Settlement:
     """Put the verdicts on one mail's recipients into the ledger's terms."""
     claim = mail.claim
     is_last = claim.attempts >= (claim.max_attempts or policy.max_attempts)
     is_held = policy.hold_in_doubt if claim.in_doubt is None else claim.in_doubt == "hold"
     letters = ["-"] * len(claim.recipients)
-    details: list[object] = json.loads(claim.details) if claim.details else [None] * len(letters)
+    said = open_said(claim.told, claim.id, len(letters), tools.keys)
     for place, verdict in zip(mail.pending, verdicts, strict=True):
         letters[place] = _letter(verdict.fate, is_held=is_held, is_last=is_last)
-        details[place] = {"code": verdict.code, "enhanced": verdict.enhanced, "text": verdict.text}
+        said[place] = _said(verdict)
     worst = max(verdicts, key=lambda v: _GRAVITY[v.fate])
+    is_plain = worst.fate is Fate.DELIVERED and claim.attempts == 1
     asked = max((v.wait_seconds or 0.0 for v in verdicts), default=0.0)
     return Settlement(
         claim=claim,
         letters="".join(letters),
-        delay_ms=backoff.wait_ms(claim.attempts, asked),
-        details=json.dumps(details, separators=(",", ":"), ensure_ascii=False),
+        delay_ms=tools.backoff.wait_ms(claim.attempts, asked),
+        told=seal_said(said, claim.id, tools.keys),
         error=_reason(claim, worst, is_last=is_last),
-        note=_note(claim, worst.fate.name.lower(), worst.text, worst.code),
+        # Of a mail that was delivered at once `told` and the record say all.
+        note="" if is_plain else note_of(claim.attempts, worst.fate.name.lower(), _said(worst), claim.id, tools.keys),
         is_possible_duplicate=any(
             verdict.fate is Fate.IN_DOUBT and letters[place] == Fate.DEFERRED.value
             for place, verdict in zip(mail.pending, verdicts, strict=True)
@@ -249,8 +252,8 @@ def _reason(claim: Claim, worst: Verdict, *, is_last: bool) -> str:
     if worst.fate is Fate.DELIVERED:
         return ""
     if worst.fate is Fate.DEFERRED and is_last:
-        return f"given up after {claim.attempts} attempts; at last: {worst.text}"
-    return worst.text
+        return f"given up after {claim.attempts} attempts; at last: {worst.reason}"
+    return worst.reason
 
 
 _GRAVITY = {Fate.DELIVERED: 0, Fate.DEFERRED: 1, Fate.BOUNCED: 2, Fate.IN_DOUBT: 3}
@@ -272,9 +275,9 @@ def _unopened(claim: Claim, error: UnreadableError) -> Settlement:
         delay_ms=_UNOPENED_WAIT_MS,
         burns_attempt=not error.may_heal,
         error=str(error),
-        note=_note(claim, "unopened", str(error)),
+        note='{"event":"unopened"}',
     )
 
 
-def _note(claim: Claim, fate: str, text: str, code: int | None = None) -> str:
-    return json.dumps({"attempt": claim.attempts, "fate": fate, "code": code, "text": text}, ensure_ascii=False)
+def _said(verdict: Verdict) -> Said:
+    return Said(verdict.code, verdict.enhanced, verdict.text)

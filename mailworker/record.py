@@ -1,6 +1,6 @@
 """What goes into the ledger and what comes out of it: plain values, the same on both sides.
 
-Law: nothing here knows Redis. Payload, envelope, details and notes are opaque to the ledger, and never shown in a repr.
+Law: nothing here knows Redis. Payload, envelope, `told` and notes are opaque to the ledger, and never shown in a repr.
 Times are ms: durations by name (`delay_ms`), moments since the epoch and by the ledger's clock.
 """
 
@@ -128,7 +128,7 @@ class Claiming:
 class Claim:
     """One claimed mail. `fence` proves the claim; `attempts` counts this one.
 
-    `recipients` is a letter for each: p pending, d delivered, b bounced, i in doubt. `details`: "" or what the last
+    `recipients` is a letter for each: p pending, d delivered, b bounced, i in doubt. `told`: b"" or what the last
     settlement said. `possible_duplicates`: how many earlier attempts may have delivered without our knowing.
     `max_attempts`, `in_doubt`: None where the lane's word holds.
     """
@@ -139,7 +139,7 @@ class Claim:
     payload: bytes = field(repr=False)
     envelope: bytes = field(repr=False)
     recipients: str
-    details: str = field(repr=False)
+    told: bytes = field(repr=False)
     possible_duplicates: int
     priority: int
     accepted_ms: int
@@ -168,16 +168,17 @@ class Settlement:
     """The verdict on one attempt.
 
     `letters`: one for each recipient, in the claim's order: d, b or i; - or p leaves it as it is. `delay_ms`: when the
-    pending ones are due again. `details`, `error`, `note`: for the record, "" for nothing; a note is one short line, a
-    JSON object that is not empty, to which the ledger adds `at`, the time. `is_possible_duplicate`: the attempt may
-    have delivered, and the mail will be sent again. `burns_attempt`: False takes back the attempt of a mail that was
-    not even tried.
+    pending ones are due again. `told`, `error`, `note`: for the record, empty for nothing: what servers said,
+    sealed; why, in words of our own; one short line, a JSON object that is not empty, to which the ledger adds `at`,
+    the time.
+    `is_possible_duplicate`: the attempt may have delivered, and the mail will be sent again. `burns_attempt`: False
+    takes back the attempt of a mail that was not even tried.
     """
 
     claim: Claim
     letters: str
     delay_ms: int = 0
-    details: str = field(default="", repr=False)
+    told: bytes = field(default=b"", repr=False)
     error: str = field(default="", repr=False)
     note: str = field(default="", repr=False)
     is_possible_duplicate: bool = False
@@ -240,7 +241,7 @@ class MailRecord:
     state: MailState
     envelope: bytes = field(repr=False)
     recipients: str
-    details: str = field(repr=False)
+    told: bytes = field(repr=False)
     attempts: int
     fence: int
     phase: str

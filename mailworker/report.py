@@ -3,14 +3,14 @@
 Law: whoever shows a mail, on a screen, in a result or a log, shows this.
 """
 
-import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from mailworker.intake import open_envelope
 from mailworker.keys import lane_of
 from mailworker.log import mask_address
+from mailworker.outcome import Said, open_note, open_said
 from mailworker.record import MailRecord
 from mailworker.sealing import KeyRing, SealError
 
@@ -54,7 +54,8 @@ def report_on(record: MailRecord, keys: KeyRing) -> MailReport:
         _, addresses, message_id = open_envelope(record.id, record.envelope, keys)
     except SealError:
         addresses, message_id = ("?",) * len(record.recipients), "?"
-    details = json.loads(record.details) if record.details else [None] * len(addresses)
+    said = open_said(record.told, record.id, len(addresses), keys)
+    history = tuple(open_note(line, record.id, keys) for line in record.history)
     return MailReport(
         id=record.id,
         lane=lane_of(record.id),
@@ -66,10 +67,23 @@ def report_on(record: MailRecord, keys: KeyRing) -> MailReport:
         ended_ms=record.ended_ms,
         message_id=message_id,
         recipients=tuple(
-            RecipientReport(mask_address(address), _RECIPIENT_STATES[letter], **(detail or {}))
-            for address, letter, detail in zip(addresses, record.recipients, details, strict=True)
+            _recipient(address, letter, one)
+            for address, letter, one in zip(addresses, record.recipients, said, strict=True)
         ),
         possible_duplicates=record.possible_duplicates,
-        error=record.error,
-        history=tuple(json.loads(note) for note in record.history),
+        error=_error(record, history),
+        history=history,
     )
+
+
+def _recipient(address: str, letter: str, said: Said | None) -> RecipientReport:
+    state = _RECIPIENT_STATES[letter]
+    if said is None:
+        return RecipientReport(mask_address(address), state)
+    return RecipientReport(mask_address(address), state, said.code, said.enhanced, said.text)
+
+
+def _error(record: MailRecord, history: Sequence[Mapping[str, Any]]) -> str:
+    """Say why it failed: in our own words, and in the server's of the attempt that they are about."""
+    text = next((str(note["text"]) for note in reversed(history) if note.get("text")), "") if record.error else ""
+    return f"{record.error}: {text}" if text and text not in record.error else record.error

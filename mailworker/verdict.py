@@ -35,7 +35,10 @@ class Scope(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The fate of one recipient and its reason. `text` is masked; `wait_seconds` is what the server asked for."""
+    """The fate of one recipient and its reason. `text` is masked; `wait_seconds` is what the server asked for.
+
+    `kind`: the sort of error, if it was one and no reply.
+    """
 
     fate: Fate
     scope: Scope
@@ -43,6 +46,12 @@ class Verdict:
     enhanced: str | None = None
     text: str = ""
     wait_seconds: float | None = None
+    kind: str = ""
+
+    @property
+    def reason(self) -> str:
+        """Why, in words of our own: fit for logs, and for a ledger in clear."""
+        return " ".join(str(part) for part in ("reply", self.code, self.enhanced) if part) if self.code else self.kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +135,9 @@ def _judge_one(recipient: RecipientReceipt, error: SmtpError | None) -> Verdict:
             row.fate, row.scope, reply.code, reply.enhanced, mask_text(reply.text, _MOST_TEXT), _asked_wait(reply)
         )
     if error is None:
-        return Verdict(row.fate, row.scope, text=row.what)
-    return Verdict(row.fate, row.scope, error.code, error.enhanced_code, mask_text(error.message, _MOST_TEXT))
+        return Verdict(row.fate, row.scope, text=row.what, kind=row.what)
+    text, kind = mask_text(error.message, _MOST_TEXT), error.kind.value
+    return Verdict(row.fate, row.scope, error.code, error.enhanced_code, text, kind=kind)
 
 
 def _asked_wait(reply: Reply) -> float | None:

@@ -127,7 +127,7 @@ class Ledger:
         arguments: list[bytes | str | int] = [self._policy.sent_ms, self._policy.failed_ms]
         for verdict in settlements:
             arguments += (verdict.claim.id, verdict.claim.fence, verdict.letters, verdict.delay_ms)
-            arguments += (_octets(verdict.details), _octets(verdict.error[:_MOST_ERROR]), _octets(verdict.note))
+            arguments += (verdict.told, _octets(verdict.error[:_MOST_ERROR]), _octets(verdict.note))
             arguments += (int(verdict.is_possible_duplicate), int(verdict.burns_attempt))
         return tuple(state.decode() for state in self._server.run("settle", records, arguments))
 

@@ -15,6 +15,7 @@ RECORD_FIELDS = (
     "state",
     "envelope",
     "recipients",
+    "told",
     "details",
     "attempts",
     "fence",
@@ -36,7 +37,7 @@ _IN_DOUBT: Mapping[bytes | None, InDoubt | None] = {None: None, b"resend": "rese
 
 def read_claim(answer: list[Any]) -> Claim:
     """Read one mail of a claim's answer. Raises LedgerError."""
-    mail_id, fence, attempts, payload, envelope, recipients, details, duplicates, priority, accepted, expires, *own = (
+    mail_id, fence, attempts, payload, envelope, recipients, told, duplicates, priority, accepted, expires, *own = (
         answer
     )
     most_attempts, in_doubt = own
@@ -48,7 +49,7 @@ def read_claim(answer: list[Any]) -> Claim:
             payload=payload,
             envelope=envelope or b"",
             recipients=_text(recipients),
-            details=_text(details),
+            told=told or b"",
             possible_duplicates=_number(duplicates),
             priority=_number(priority),
             accepted_ms=_number(accepted),
@@ -74,7 +75,8 @@ def read_record(mail_id: str, values: list[bytes | None], payload_bytes: int) ->
             state=MailState(_text(field["state"])),
             envelope=field["envelope"] or b"",
             recipients=_text(field["recipients"]),
-            details=_text(field["details"]),
+            # Version 1 kept it in clear, under another name.
+            told=field["told"] or field["details"] or b"",
             attempts=_number(field["attempts"]),
             fence=_number(field["fence"]),
             phase=_text(field["phase"]),

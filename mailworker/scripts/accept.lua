@@ -28,7 +28,7 @@ for n = 1, mails do
     local due = moment(due_in)
     local expires = moment(expires_in, due)
     local is_later = due and due > NOW
-    local fields = {'version', '1', 'state', is_later and 'scheduled' or 'ready', 'accepted', int(NOW)}
+    local fields = {'version', '2', 'state', is_later and 'scheduled' or 'ready', 'accepted', int(NOW)}
     local function keep(name, value)
       if value ~= '' then fields[#fields + 1] = name; fields[#fields + 1] = value end
     end

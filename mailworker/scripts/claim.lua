@@ -3,7 +3,7 @@
 -- ARGV     most mails, most payload bytes (one mail may exceed them), lease ms, most attempts, answering a bell 0|1,
 --          bell ttl ms, ms to keep the record of an ended mail
 -- ANSWERS  ms paused, bell due 0|1, mails left in line, the mails: each id, fence, attempts, payload, envelope,
---          recipients, details, possible duplicates, priority, accepted, expires, own most attempts, policy in doubt
+--          recipients, told, possible duplicates, priority, accepted, expires, own most attempts, policy in doubt
 -- PARTS    lane clock room bell ending history expiry
 local most, most_bytes, most_attempts, keep = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[4]), ARGV[7]
 local lease_until = int(NOW + ARGV[3])
@@ -23,9 +23,10 @@ while #mails < most and looks > 0 and not is_full do
   looks = looks - #ids
   for _, id in ipairs(ids) do
     local record = record_of(id)
-    local state, payload, envelope, recipients, details, duplicates, priority, accepted, expires, own_most, in_doubt,
-      fence, attempts = unpack(redis.call('HMGET', record, 'state', 'payload', 'envelope', 'recipients', 'details',
-        'possible_duplicates', 'priority', 'accepted', 'expires', 'max_attempts', 'in_doubt', 'fence', 'attempts'))
+    local state, payload, envelope, letters, told, old, duplicates, priority, accepted, expires, own_most, in_doubt,
+      fence, attempts = unpack(redis.call('HMGET', record, 'state', 'payload', 'envelope', 'recipients', 'told',
+        'details', 'possible_duplicates', 'priority', 'accepted', 'expires', 'max_attempts', 'in_doubt', 'fence',
+        'attempts'))
     attempts = tonumber(attempts or 0) + 1
     if state ~= 'ready' then
       redis.call('ZREM', READY, id)
@@ -44,7 +45,7 @@ while #mails < most and looks > 0 and not is_full do
       redis.call('ZADD', CLAIMS, lease_until, id)
       redis.call('HSET', record, 'state', 'sending', 'fence', fence, 'attempts', attempts)
       bytes = bytes + #payload
-      mails[#mails + 1] = {id, fence, attempts, payload, envelope, recipients, details, duplicates, priority, accepted,
+      mails[#mails + 1] = {id, fence, attempts, payload, envelope, letters, told or old, duplicates, priority, accepted,
         expires, own_most, in_doubt}
     end
   end

@@ -1,7 +1,7 @@
 -- settle: write verdicts. Delivered is a fact, whoever tells it; anything else must come from the owner of the claim.
 -- KEYS     lane, a record for each mail
 -- ARGV     ms to keep the record of a sent mail, of another ended mail; for each mail: id, fence, letters (one for
---          each recipient: d b i, or - and p for unchanged), ms until the pending ones are due, details, error, note,
+--          each recipient: d b i, or - and p for unchanged), ms until the pending ones are due, told, error, note,
 --          possible duplicate 0|1, attempt burnt 0|1 (0 takes it back from what is deferred). What is missing is ''.
 -- ANSWERS  for each mail: its state, or fenced: the caller does not own the claim (a fact that it told is kept)
 -- PARTS    lane clock room ending history letters
@@ -19,7 +19,7 @@ local function defer(record, id, delay, expires, is_burnt)
   return 'deferred'
 end
 
-local function settle(record, id, fence, letters, delay, details, err, line, is_duplicate, is_burnt)
+local function settle(record, id, fence, letters, delay, told, err, line, is_duplicate, is_burnt)
   local state, held, before, expires = unpack(redis.call('HMGET', record, 'state', 'fence', 'recipients', 'expires'))
   local is_same_fence = held == fence
   -- The owner's own repetition hears what became of the mail; nothing is written twice.
@@ -35,7 +35,7 @@ local function settle(record, id, fence, letters, delay, details, err, line, is_
     redis.call('HINCRBY', COUNTS, 'possible_duplicates', 1)
   end
   if is_owner or is_over then
-    if details ~= '' then redis.call('HSET', record, 'details', details) end
+    if told ~= '' then redis.call('HSET', record, 'told', told) end
     if err ~= '' then redis.call('HSET', record, 'error', err) end
     if line ~= '' then remember(record, line) end
   end

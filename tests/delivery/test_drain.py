@@ -13,6 +13,7 @@ from mailworker.delivery import Drain, LanePolicy, Tools
 from mailworker.intake import Intake, Limits
 from mailworker.ledger import Ledger, LedgerUnavailableError
 from mailworker.options import Options
+from mailworker.outcome import open_said
 from mailworker.record import Claiming
 from mailworker.renewal import Renewer
 from mailworker.sealing import KeyRing
@@ -162,7 +163,8 @@ def test_each_recipient_has_its_own_fate(desk):
     desk.drain()
     record = desk.ledger.read(mail)
     assert (record.state.value, record.recipients) == ("deferred", "dpb")
-    assert '"code":550' in record.details
+    said = open_said(record.told, mail, 3, desk.keys)
+    assert [one and one.code for one in said] == [250, 450, 550]
 
 
 def test_only_pending_recipients_are_tried_again(desk, client):
@@ -260,7 +262,7 @@ def test_the_last_attempt_of_a_mail_is_its_own_where_it_says_so(desk):
     desk.drain()
     assert {cap: desk.state(mail) for mail, cap in cases.items()} == {1: "dead", 2: "deferred"}
     dead = next(mail for mail, cap in cases.items() if cap == 1)
-    assert desk.ledger.read(dead).error == "given up after 1 attempts; at last: full"
+    assert desk.ledger.read(dead).error == "given up after 1 attempts; at last: reply 450 4.2.2"
 
 
 @pytest.mark.parametrize(("own", "lane_holds", "state"), [("hold", False, "in_doubt"), ("resend", True, "deferred")])

@@ -19,7 +19,7 @@ def test_a_claim_holds_all_that_is_needed_to_send(rig: Rig) -> None:
     rig.accept_outcome(mail)
     claim = rig.claim()
     assert (claim.id, claim.payload, claim.envelope) == (mail.id, mail.payload, mail.envelope)
-    assert (claim.recipients, claim.details, claim.priority, claim.expires_ms) == ("pp", "", 3, 9 * 10**12)
+    assert (claim.recipients, claim.told, claim.priority, claim.expires_ms) == ("pp", b"", 3, 9 * 10**12)
     assert (claim.fence, claim.attempts, claim.possible_duplicates) == (1, 1, 0)
     assert rig.state(mail.id) == "sending"
     assert rig.homes(mail.id) == ["claims"]

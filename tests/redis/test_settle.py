@@ -283,15 +283,15 @@ def test_a_batch_is_settled_in_its_order(rig: Rig) -> None:
 
 def test_details_and_errors_are_kept_for_the_report(rig: Rig) -> None:
     mail_id = rig.accept()
-    rig.settle(rig.claim(), "-", details='[{"code":451}]', error="greylisted", note='{"attempt":1}')
+    rig.settle(rig.claim(), "-", told=b"\x00one", error="greylisted", note='{"attempt":1}')
     rig.make_due()
     rig.ledger.sweep(LANE)
     claim = rig.claim()
-    assert claim.details == '[{"code":451}]'
-    rig.settle(claim, "b", details='[{"code":550}]', error="no such user \ud800", note='{"attempt":2}')
+    assert claim.told == b"\x00one"
+    rig.settle(claim, "b", told=b"\x00two", error="no such user \ud800", note='{"attempt":2}')
     record = rig.ledger.read(mail_id)
     assert record is not None
-    assert (record.details, record.error) == ('[{"code":550}]', "no such user ?")
+    assert (record.told, record.error) == (b"\x00two", "no such user ?")
     told = [json.loads(line) for line in record.history]
     assert [note["attempt"] for note in told] == [1, 2]
     assert record.accepted_ms <= told[0]["at"] <= told[1]["at"] == record.ended_ms

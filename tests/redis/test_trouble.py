@@ -78,7 +78,7 @@ def test_a_full_server_can_still_be_emptied(rig: Rig, full: Redis) -> None:
     sent, deferred, released, lost = rig.batch(answering=True).mails
     assert rig.ledger.mark_dot(LANE, [sent, deferred, lost], 60_000) == (True, True, True)
     assert rig.ledger.renew(LANE, [sent], 60_000) == (True,)
-    told = {"details": "[]", "error": "e", "note": '{"n":1}', "is_possible_duplicate": True}
+    told = {"told": b"[]", "error": "e", "note": '{"n":1}', "is_possible_duplicate": True}
     verdicts = [Settlement(sent, "dd", **told), Settlement(deferred, "d-", **told)]
     assert rig.ledger.settle(LANE, verdicts) == ("sent", "deferred")
     rig.ledger.release(LANE, [released], Pause(60_000, 60_000, "relay down"))

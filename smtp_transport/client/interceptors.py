@@ -49,6 +49,7 @@ class Hooks:
         """Give what is to be sent in an email's place. Raises the `SmtpError` of an interceptor that refuses it."""
         for interceptor in self._interceptors:
             email = interceptor.before_send(email) if isinstance(email, Email) else interceptor.before_send_raw(email)
+            _check(interceptor, email)
         return email
 
     def started(self, message_id: str, recipients: int, has_attachments: bool) -> None:  # noqa: FBT001 - the event's
@@ -85,3 +86,9 @@ class Hooks:
                 retryable=error.is_retryable if error else False,
             )
         )
+
+
+def _check(interceptor: Interceptor, given: object) -> None:
+    if not isinstance(given, Email | RawEmail):
+        told = f"{type(interceptor).__name__} must give back the email that is to be sent"
+        raise TypeError(f"{told}, not {type(given).__name__}")

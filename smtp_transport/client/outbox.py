@@ -12,7 +12,7 @@ from typing import Final
 from smtp_transport.client.interceptors import Hooks
 from smtp_transport.dkim import Signer
 from smtp_transport.envelope import Content, Transaction
-from smtp_transport.errors import SmtpError
+from smtp_transport.errors import ErrorKind, MessageError, SmtpError
 from smtp_transport.message import AnyMessage, Email, EncodedFiles, RawEmail, make_message_id, transaction_of
 from smtp_transport.options import DeliveryOptions
 
@@ -42,17 +42,16 @@ class Outbox:
             email = self._hooks.admit(message if isinstance(message, Email | RawEmail) else RawEmail.of(message))
         except SmtpError as refusal:
             return refusal
-        author = email.from_.domain if isinstance(email, Email) else _domain(email)
-        message_id = email.message_id or make_message_id(secrets.token_hex(16), author)
-        now = datetime.now(UTC)
-        if isinstance(email, Email):
-            stamped: Email | RawEmail = email.stamped(message_id, email.date or now)
-        else:
-            stamped = email.stamped(message_id, now)
-        transaction = self._signed(transaction_of(stamped, cache=self._encoded))
+        try:
+            stamped = _stamped(email)
+            transaction = self._signed(transaction_of(stamped, cache=self._encoded))
+        except (ValueError, AttributeError, TypeError) as error:
+            # No Email that was checked is like this one; its error may repeat what it holds.
+            told = f"the email was made or changed behind its checks: {type(error).__name__}"
+            return MessageError(told, ErrorKind.ENCODING_FAILED)
         if options is not None:
             transaction = replace(transaction, options=options)
-        return Ready(message_id, transaction, isinstance(email, Email) and bool(email.attachments))
+        return Ready(stamped.message_id or "", transaction, isinstance(email, Email) and bool(email.attachments))
 
     def _signed(self, transaction: Transaction) -> Transaction:
         if self._signer is None:
@@ -63,6 +62,12 @@ class Outbox:
             return signer.sign(transaction.render(eight_bit), timestamp)
 
         return replace(transaction, render=rendered)
+
+
+def _stamped(email: Email | RawEmail) -> Email | RawEmail:
+    author = email.from_.domain if isinstance(email, Email) else _domain(email)
+    message_id = email.message_id or make_message_id(secrets.token_hex(16), author)
+    return email.stamped(message_id, datetime.now(UTC))
 
 
 def _domain(message: RawEmail) -> str:

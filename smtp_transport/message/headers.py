@@ -1,13 +1,18 @@
 """Header fields: from values to lines that end with CRLF (RFC 5322 section 2.2).
 
 Law: fields are folded at 76 characters where white space allows it, never after the colon, and no line is longer than
-998. The text is ASCII, except for addresses whose local part is not: only they need SMTPUTF8.
+998. The text is ASCII, except for addresses whose local part is not: only they need SMTPUTF8. Every field is written by
+`field`, which lets no line end through, whatever came past the checks of an Email.
 """
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from urllib.parse import quote
 
+from pydantic_core import PydanticCustomError
+
+from smtp_transport.errors import ErrorKind, MessageError
+from smtp_transport.message import rules
 from smtp_transport.message.address import Address
 from smtp_transport.message.encoded_words import LINE, encode_words, is_plain, phrase
 from smtp_transport.message.rules import cut_at_spaces, has_endless_word
@@ -21,8 +26,15 @@ _PARAMETER_ROOM = 60
 
 
 def field(name: str, pieces: Sequence[str]) -> str:
-    """Write `name: pieces`, folded between pieces. The first stays beside the name; others begin with white space."""
+    """Write `name: pieces`, folded between pieces. The first stays beside the name; others begin with white space.
+
+    Raises MessageError(INVALID_HEADER) for what could end a line: an Email has no such value, unless somebody made or
+    changed it behind its back (`model_construct`, `object.__setattr__`).
+    """
     line = f"{name}: {pieces[0]}"
+    whole = line if len(pieces) == 1 else line + "".join(pieces[1:])
+    if not (whole.isprintable() and whole.isascii()):
+        _refuse_line_ends(whole)
     if len(pieces) == 1:
         return line + "\r\n"
     done = []
@@ -36,13 +48,30 @@ def field(name: str, pieces: Sequence[str]) -> str:
     return "\r\n".join(done) + "\r\n"
 
 
+def _refuse_line_ends(text: str) -> None:
+    try:
+        rules.line(text)
+    except PydanticCustomError as reason:
+        raise MessageError(f"a header {reason.message()}", ErrorKind.INVALID_HEADER) from None
+
+
+def custom(name: str, value: str) -> str:
+    """Write a header of the author's own. Raises MessageError(INVALID_HEADER) if it may not be one (see `rules`)."""
+    try:
+        rules.header((name, value))
+    except PydanticCustomError as reason:
+        raise MessageError(f"a header of one's own: {reason.message()}", ErrorKind.INVALID_HEADER) from None
+    return unstructured(name, value)
+
+
 def unstructured(name: str, text: str) -> str:
     """Write text that means nothing but itself: as it is where ASCII lines can carry it, else as encoded-words."""
     if is_plain(text):
         if not text or len(name) + len(": ") + len(text) <= LINE:
-            return f"{name}: {text}\r\n"
+            return field(name, (text,))
         if not has_endless_word(text):
             return field(name, cut_at_spaces(text))
+    _refuse_line_ends(text)
     first, *others = encode_words(text, len(name) + len(": "))
     return field(name, [first, *(f" {word}" for word in others)])
 

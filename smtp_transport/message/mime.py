@@ -55,8 +55,8 @@ def text_part(subtype: str, text: str, *, eight_bit: bool) -> Part:
 def calendar_part(calendar: Calendar, *, eight_bit: bool) -> Part:
     """Make the part that readers offer to accept or decline (RFC 6047 section 2.4)."""
     part = text_part("calendar", calendar.ics_text, eight_bit=eight_bit)
-    kind = f"text/calendar; charset=utf-8; method={calendar.method}"
-    return Part(part.head.replace("text/calendar; charset=utf-8", kind, 1), part.chunks, part.encoding)
+    kind = headers.field("Content-Type", ("text/calendar; charset=utf-8;", f" method={calendar.method}"))
+    return Part(kind + part.head.partition("\r\n")[2], part.chunks, part.encoding)
 
 
 def attachment_part(attachment: Attachment, cache: EncodedFiles) -> Part:
@@ -95,13 +95,17 @@ def _file_head(attachment: Attachment, content_type: str) -> str:
         disposition[-1] += ";"
         disposition.append(section)
     head = headers.field("Content-Type", kind) + headers.field("Content-Disposition", disposition)
-    return head + (f"Content-ID: <{attachment.content_id}>\r\n" if attachment.content_id else "")
+    return head + (_content_id(attachment.content_id) if attachment.content_id else "")
+
+
+def _content_id(content_id: str) -> str:
+    return headers.identifiers("Content-ID", (f"<{content_id}>",))
 
 
 def image_part(image: InlineImage, cache: EncodedFiles) -> Part:
     """Make the part of an image that the HTML shows (RFC 2387, RFC 2392)."""
-    head = f"Content-Type: {image.content_type}\r\nContent-Disposition: inline\r\nContent-ID: <{image.content_id}>\r\n"
-    return _base64_part(head, image.data, cache)
+    head = headers.field("Content-Type", (image.content_type,)) + "Content-Disposition: inline\r\n"
+    return _base64_part(head + _content_id(image.content_id), image.data, cache)
 
 
 def _base64_part(head: str, data: bytes, cache: EncodedFiles) -> Part:

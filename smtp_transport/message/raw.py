@@ -62,7 +62,7 @@ class RawEmail:
             fields, body = split(_serialized(message, said))
             _compare(said, fields)
         else:
-            fields, body = split(canonical_octets(bytes(message)))
+            fields, body = split(canonical_octets(_octets(message)))
             said = [(one.name, read_addresses(one.name, one.text)) for one in fields if one.name in ADDRESS_FIELDS]
         envelope = Envelope(
             _sender(said) if sender is None else reverse_path(sender),
@@ -99,6 +99,13 @@ class RawEmail:
                 data = joined(anew[0]) + b"\r\n" + _ended(anew[1])
         utf8_headers = not data[: data.find(b"\r\n\r\n") + 1].isascii()
         return Content(data, eight_bit=utf8_headers or not data.isascii(), utf8_headers=utf8_headers)
+
+
+def _octets(message: object) -> bytes:
+    if not isinstance(message, bytes | bytearray | memoryview):  # of a number bytes() would make that many NULs
+        told = "a mail is an Email, a RawEmail, a message of the email package, or the bytes of one"
+        raise TypeError(f"{told}; this is {type(message).__name__}")
+    return bytes(message)
 
 
 def reverse_path(given: Address | str) -> str:

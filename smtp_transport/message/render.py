@@ -61,23 +61,23 @@ def _fields(email: Email) -> Iterator[str]:
         raise MessageError("the email has no Message-ID or no Date yet: it must be stamped", ErrorKind.INVALID_HEADER)
     yield f"Date: {headers.date_time(email.date)}\r\n"
     yield from _address_fields(email)
-    yield f"Message-ID: {email.message_id}\r\n"
+    yield headers.identifiers("Message-ID", (email.message_id,))
     if email.in_reply_to:
-        yield f"In-Reply-To: {email.in_reply_to}\r\n"
+        yield headers.identifiers("In-Reply-To", (email.in_reply_to,))
     if email.references:
         yield headers.identifiers("References", email.references)
     if email.subject:
         yield headers.unstructured("Subject", email.subject)
     if email.priority is not None:
-        yield f"X-Priority: {email.priority.value}\r\nImportance: {_IMPORTANCE[email.priority]}\r\n"
+        yield f"X-Priority: {email.priority:d}\r\nImportance: {_IMPORTANCE[email.priority]}\r\n"
     if email.auto_submitted is not None:
-        yield f"Auto-Submitted: {email.auto_submitted.value}\r\n"
+        yield headers.unstructured("Auto-Submitted", email.auto_submitted.value)
     if email.unsubscribe is not None:
         yield headers.link_list("List-Unsubscribe", email.unsubscribe.links)
         if email.unsubscribe.one_click:
             yield "List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n"
     for name, value in email.headers:
-        yield headers.unstructured(name, value)
+        yield headers.custom(name, value)
 
 
 def _address_fields(email: Email) -> Iterator[str]:

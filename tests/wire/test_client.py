@@ -348,3 +348,28 @@ def test_pipelining_may_be_forbidden(client_for, email):
         with pytest.raises(SmtpError):
             client.send(email())
     assert server.conversations[0].verbs == ["EHLO", "MAIL"]
+
+
+@pytest.mark.parametrize("field", ["from_", "to", "text_body"])
+def test_an_email_that_was_changed_behind_its_checks_costs_no_other(client_for, email, field):
+    """NF-SEC-04."""
+    emails = [email(), email(), email()]
+    evil = "x@example.org>\r\nRSET"
+    if field == "text_body":
+        vars(emails[1])["text_body"] = "\ud800"
+    else:
+        address = emails[1].from_ if field == "from_" else emails[1].to[0]
+        object.__setattr__(address, "email", evil)
+    with FaultServer(behaved()) as server:
+        with client_for(server) as client:
+            batch = client.send_batch(emails)
+        assert [isinstance(result, MessageError) for result in batch.results] == [False, True, False]
+        assert "RSET" not in server.conversations[0].verbs
+
+
+@pytest.mark.parametrize("nothing", ["From: a@example.com", 5, None])
+def test_what_is_no_mail_is_told_by_its_type(client_for, nothing):
+    with FaultServer(behaved()) as server, client_for(server) as client:
+        with pytest.raises(TypeError, match=f"this is {type(nothing).__name__}"):
+            client.send(nothing)
+        assert server.conversations == []

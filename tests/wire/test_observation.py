@@ -378,6 +378,16 @@ class TestInterceptors:
             client.send(email())
         assert server.conversations == []
 
+    def test_one_that_forgets_to_give_the_email_back_is_told_so(self, config_for, email, server):
+        class Forgetful(Interceptor):
+            def before_send(self, email):
+                email.model_copy(update={"subject": "changed"})
+
+        client = SmtpClient(config_for(server), interceptors=[Forgetful()])
+        with client, pytest.raises(TypeError, match="Forgetful must give back the email"):
+            client.send(email())
+        assert server.conversations == []
+
     def test_what_it_raises_afterwards_does_not_unsend_the_email(self, config_for, email, server, caplog):
         class Broken(Interceptor):
             def after_send(self, result):

@@ -26,9 +26,13 @@ class EncodedFiles:
         self._encoded: dict[bytes, bytes] = {}
         self._lock = threading.Lock()
 
+    def takes(self, octets: bytes) -> bool:
+        """Whether so many octets are worth keeping, and not too many."""
+        return _LEAST <= len(octets) <= self._max_bytes // _LARGEST_SHARE // 3
+
     def base64_lines(self, octets: bytes) -> bytes:
         """Encode as `transfer.base64_lines` does."""
-        if not _LEAST <= len(octets) <= self._max_bytes // _LARGEST_SHARE // 3:
+        if not self.takes(octets):
             return base64_lines(octets)
         # Held in another thread, or, after a fork, for ever by one that is not here: then we do without.
         if not self._lock.acquire(blocking=False):

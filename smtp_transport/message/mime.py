@@ -5,7 +5,7 @@ stands there unencoded; "=_" at its start keeps it out of the encoded ones (RFC 
 """
 
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import count
@@ -18,21 +18,30 @@ from smtp_transport.message.transfer import TransferEncoding
 
 
 @dataclass(frozen=True, slots=True)
-class FileInBase64:
-    """The place of a file in a message; it is read and encoded when its turn comes."""
+class InBase64:
+    """The place of a file, or of many octets, in a message: it is read and encoded when its turn comes.
 
-    file: FileAttachment
+    `blocks` gives the `octets` in blocks of the size that it is asked for.
+    """
+
+    octets: int
+    blocks: Callable[[int], Iterable[bytes]]
+
+    @classmethod
+    def of(cls, data: bytes) -> "InBase64":
+        """Encode what is in memory already."""
+        return cls(len(data), lambda size: (data[start : start + size] for start in range(0, len(data), size)))
 
     @property
     def size(self) -> int:
         """Octets that it will have in base64."""
-        return transfer.base64_size(self.file.size)
+        return transfer.base64_size(self.octets)
 
     def __iter__(self) -> Iterator[bytes]:
-        return transfer.base64_stream(self.file.blocks(transfer.BASE64_BLOCK))
+        return transfer.base64_stream(self.blocks(transfer.BASE64_BLOCK))
 
 
-Chunk = bytes | FileInBase64
+Chunk = bytes | InBase64
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +58,15 @@ def text_part(subtype: str, text: str, *, eight_bit: bool) -> Part:
     octets = transfer.canonical(text)
     encoding = transfer.choose(octets, eight_bit=eight_bit)
     head = f"Content-Type: text/{subtype}; charset=utf-8\r\nContent-Transfer-Encoding: {encoding.value}\r\n"
-    return Part(head, (transfer.encode(octets, encoding),), encoding)
+    return Part(head, tuple(_encoded(octets, encoding)), encoding)
+
+
+def _encoded(octets: bytes, encoding: TransferEncoding) -> Iterable[Chunk]:
+    if len(octets) < transfer.LARGE or encoding.keeps_octets:
+        return (transfer.encode(octets, encoding),)
+    if encoding is TransferEncoding.BASE64:
+        return (InBase64.of(octets),)
+    return transfer.encoded_lines(octets)
 
 
 def calendar_part(calendar: Calendar, *, eight_bit: bool) -> Part:
@@ -72,7 +89,7 @@ def _file_part(attachment: Attachment, content_type: str, cache: EncodedFiles) -
         return _base64_part(head, attachment.data, cache)
     attachment.check()
     head += "Content-Transfer-Encoding: base64\r\n"
-    return Part(head, (FileInBase64(attachment),), TransferEncoding.BASE64)
+    return Part(head, (InBase64(attachment.size, attachment.blocks),), TransferEncoding.BASE64)
 
 
 def _message_part(attachment: Attachment, cache: EncodedFiles) -> Part:
@@ -110,7 +127,8 @@ def image_part(image: InlineImage, cache: EncodedFiles) -> Part:
 
 def _base64_part(head: str, data: bytes, cache: EncodedFiles) -> Part:
     head += "Content-Transfer-Encoding: base64\r\n"
-    return Part(head, (cache.base64_lines(data),), TransferEncoding.BASE64)
+    is_large = len(data) >= transfer.LARGE and not cache.takes(data)
+    return Part(head, (InBase64.of(data) if is_large else cache.base64_lines(data),), TransferEncoding.BASE64)
 
 
 def _ascii_name(filename: str) -> str:

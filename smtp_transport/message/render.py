@@ -14,7 +14,7 @@ from smtp_transport.message.cache import EncodedFiles
 from smtp_transport.message.calendar import Calendar
 from smtp_transport.message.email import Email, Priority
 from smtp_transport.message.mime import Chunk, Part
-from smtp_transport.message.transfer import TransferEncoding, canonical
+from smtp_transport.message.transfer import LARGE, TransferEncoding, canonical
 
 _IMPORTANCE = {
     Priority.HIGHEST: "high",
@@ -28,23 +28,24 @@ _IMPORTANCE = {
 def render(email: Email, *, eight_bit: bool, cache: EncodedFiles | None = None) -> Content:
     """Write the message in canonical form; 8-bit bodies only if `eight_bit`.
 
-    With a `cache`, files that it has seen are not encoded again. Files of `FileAttachment` are read when the content
-    is: then it is a `StreamedContent`. Raises MessageError(INVALID_HEADER) if the email lacks Message-ID or Date:
-    `Email.stamped` fixes them; MessageError(ATTACHMENT_ERROR) if such a file is not what it was.
+    With a `cache`, files that it has seen are not encoded again. What is large, and what has a `FileAttachment`, is a
+    `StreamedContent`: it is read and encoded on its way to the wire. Raises MessageError(INVALID_HEADER) if the email
+    lacks Message-ID or Date, which `Email.stamped` fixes; MessageError(ATTACHMENT_ERROR) if such a file is not what it
+    was.
     """
     top = _structure(email, EncodedFiles(0) if cache is None else cache, eight_bit=eight_bit)
     head = "".join(_fields(email)) + "MIME-Version: 1.0\r\n" + top.head + "\r\n"
     chunks: tuple[Chunk, ...] = (head.encode(), *top.chunks)
     utf8_headers = not head.isascii()
     eight_bit = utf8_headers or top.encoding is TransferEncoding.EIGHT_BIT
+    last = chunks[-1]
+    if not (isinstance(last, bytes) and last.endswith(b"\r\n")):
+        chunks += (b"\r\n",)
+    size = sum([len(chunk) if isinstance(chunk, bytes) else chunk.size for chunk in chunks])
     whole = [chunk for chunk in chunks if isinstance(chunk, bytes)]
-    if len(whole) < len(chunks):  # a multipart, which ends with a line end
-        size = sum(len(chunk) if isinstance(chunk, bytes) else chunk.size for chunk in chunks)
+    if len(whole) < len(chunks) or size >= LARGE:
         return StreamedContent(lambda: _flat(chunks), size, eight_bit=eight_bit, utf8_headers=utf8_headers)
-    data = b"".join(whole)
-    if not data.endswith(b"\r\n"):
-        data += b"\r\n"
-    return Content(data, eight_bit=eight_bit, utf8_headers=utf8_headers, is_proven=True)
+    return Content(b"".join(whole), eight_bit=eight_bit, utf8_headers=utf8_headers, is_proven=True)
 
 
 def _flat(chunks: tuple[Chunk, ...]) -> Iterator[bytes]:

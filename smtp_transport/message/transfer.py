@@ -76,6 +76,21 @@ def encode(octets: bytes, encoding: TransferEncoding) -> bytes:
     return octets
 
 
+LARGE = 4 << 20
+"""Octets from which on a content is made in pieces: all of it and its encoded form at once would need memory."""
+_PIECE = 1 << 18
+
+
+def encoded_lines(octets: bytes) -> Iterator[bytes]:
+    """Encode canonical text in quoted-printable as `encode` does, piece by piece, cut at line ends."""
+    start = 0
+    while start < len(octets):
+        line_end = octets.find(b"\r\n", start + _PIECE)
+        end = len(octets) if line_end < 0 else line_end + len(b"\r\n")
+        yield encode(octets[start:end], TransferEncoding.QUOTED_PRINTABLE)
+        start = end
+
+
 def base64_lines(octets: bytes) -> bytes:
     """Encode in base64, 76 characters a line, with CRLF between the lines and none after the last."""
     encoded = memoryview(binascii.b2a_base64(octets, newline=False))

@@ -1,12 +1,17 @@
 import base64
 import quopri
+from datetime import UTC, datetime
+from email import message_from_bytes, policy
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from smtp_transport.message import TransferEncoding
-from smtp_transport.message.transfer import base64_lines, canonical, choose, encode
+from smtp_transport.envelope import StreamedContent
+from smtp_transport.message import Email, TransferEncoding, render, transfer
+from smtp_transport.message.transfer import base64_lines, canonical, choose, encode, encoded_lines
+
+WHEN = datetime(2026, 11, 21, tzinfo=UTC)
 
 bodies = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")) | st.text(
     "ab=. \té\r\n", max_size=400
@@ -83,3 +88,26 @@ def test_quoted_printable_leaves_no_white_space_at_the_end_of_a_line(text: str) 
     """RFC 2045 section 6.7 (3)."""
     for line in encode(canonical(text), TransferEncoding.QUOTED_PRINTABLE).split(b"\r\n"):
         assert not line.endswith((b" ", b"\t"))
+
+
+@given(
+    st.lists(st.sampled_from(["Grüße", " ", "\r\n", "=", ".", "\t", "x" * 90, "\r\n.\r\n"]), max_size=60).map("".join),
+    st.integers(1, 40),
+)
+def test_text_encoded_in_pieces_is_as_encoded_whole(text: str, piece: int) -> None:
+    octets = canonical(text)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(transfer, "_PIECE", piece)
+        assert b"".join(encoded_lines(octets)) == encode(octets, TransferEncoding.QUOTED_PRINTABLE)
+
+
+@pytest.mark.parametrize("text", ["Grüße\n" * 1_000_000, "日本語\n" * 500_000, "plain\n" * 1_000_000, "ü" * 3_000_000])
+def test_a_large_text_comes_back_from_its_pieces(text: str) -> None:
+    email = Email(from_="a@example.com", to="b@example.com", text_body=text, message_id="m@x", date=WHEN)
+    for eight_bit in (True, False):
+        content = render(email, eight_bit=eight_bit)
+        assert isinstance(content, StreamedContent)
+        data = content.data
+        assert len(data) == content.size
+        read = message_from_bytes(data, policy=policy.default)
+        assert read.get_content().splitlines() == text.splitlines()

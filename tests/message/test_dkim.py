@@ -1,6 +1,5 @@
 """Signatures that an independent verifier, dkimpy, accepts; and that break when the message is changed."""
 
-import base64
 import itertools
 import pickle
 import re
@@ -15,7 +14,6 @@ from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
     PrivateFormat,
-    PublicFormat,
     load_pem_private_key,
 )
 from hypothesis import given
@@ -25,21 +23,12 @@ from smtp_transport.dkim import DkimSigner, relaxed_body
 from smtp_transport.envelope import Content, StreamedContent
 from smtp_transport.errors import MessageError
 from smtp_transport.message import Attachment, Email, FileAttachment, RawEmail, Unsubscribe, render
+from tests.dkim_keys import ED_KEY, RSA_KEY, record_of
 
-RSA_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-ED_KEY = ed25519.Ed25519PrivateKey.generate()
 NOW = 1_700_000_000
 PLAIN = Content(b"From: a@example.com\r\nSubject: s\r\n\r\nbody\r\n")
 
 both_keys = pytest.mark.parametrize("key", [RSA_KEY, ED_KEY], ids=["rsa", "ed25519"])
-
-
-def record_of(key: rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey) -> bytes:
-    if isinstance(key, rsa.RSAPrivateKey):
-        public = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-        return b"v=DKIM1; k=rsa; p=" + base64.b64encode(public)
-    raw = key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
-    return b"v=DKIM1; k=ed25519; p=" + base64.b64encode(raw)
 
 
 def verified(data: bytes, key: rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey) -> bool:
@@ -209,3 +198,22 @@ def test_a_key_is_neither_shown_nor_pickled() -> None:
     assert repr(signer) == "<DkimSigner ed25519-sha256 sel._domainkey.example.com>"
     with pytest.raises(TypeError, match="private key"):
         pickle.dumps(signer)
+
+
+FIELDS = [
+    *(b"Subject: x\r\n", b"Subject:\r\n", b"subject: y  z\r\n", b"To: a@b.c,\r\n\tb@c.d\r\n", b"Cc: \r\n c@d.e\r\n"),
+    *(b"X-A: 1\r\n", b"Message-ID:<a@b>\r\n", "Subject: grüße \r\n".encode(), b"DKIM-Signature: v=1; a=x\r\n"),
+    *(b"References: <a@b>\r\n  <c@d>\r\n \t<e@f>\r\n", b"From: x@y.z\r\n", b"List-Unsubscribe: <https://x>\r\n"),
+]
+PIECES = [b"\r\n", b"\r\n\r\n", b"a", b" ", b"\t", b".", b"\r\n.\r\n", "ü".encode(), b"x" * 990, b"two  words\t\r\n"]
+
+
+@given(
+    st.lists(st.sampled_from(FIELDS), max_size=8),
+    st.lists(st.sampled_from(FIELDS), max_size=3),
+    st.lists(st.sampled_from(PIECES), max_size=8).map(b"".join),
+)
+def test_whatever_is_written_verifies(before: list[bytes], behind: list[bytes], body: bytes) -> None:
+    ended = body if not body or body.endswith(b"\r\n") else body + b"\r\n"
+    data = b"".join([*before, b"From: a@example.com\r\n", *behind, b"\r\n", ended])
+    assert verified(DkimSigner("example.com", "sel", ED_KEY).sign(Content(data), NOW).data, ED_KEY)

@@ -11,6 +11,7 @@ import trustme
 
 from bench.contenders import WAYS
 from smtp_transport import Credentials, Email, SmtpClient, SmtpConfig, TlsConfig
+from smtp_transport.dkim import Signer
 from tests.servers import exim, postfix
 from tests.servers.standing import LATER, PASSWORD, REFUSED, SMALL, USER, Found, Standing
 from tests.wire.sink import Sink
@@ -85,12 +86,13 @@ def client_of(ca_file) -> Iterator[Callable[..., SmtpClient]]:
     """Give a client of one door of a server."""
     clients = []
 
-    def client(server: Standing, door: str = "plain", **fields: Any) -> SmtpClient:
+    def client(server: Standing, door: str = "plain", signer: Signer | None = None, **fields: Any) -> SmtpClient:
         told: dict[str, Any] = {"host": "127.0.0.1", "port": server.doors[door], "tls": "none"}
         if door == "secure":
             told |= {"host": "localhost", "tls": "starttls", "tls_config": TlsConfig(ca_certs=ca_file)}
             told |= {"credentials": Credentials.password(USER, PASSWORD)}
-        clients.append(SmtpClient(SmtpConfig(**told | {"local_hostname": "client.test"} | fields)))
+        config = SmtpConfig(**told | {"local_hostname": "client.test"} | fields)
+        clients.append(SmtpClient(config, signer=signer))
         return clients[-1]
 
     yield client

@@ -1,8 +1,10 @@
 """Mails of every kind to servers that others wrote, read back from where those keep them."""
 
+import dkim
 import pytest
 
-from smtp_transport import Attachment, ErrorKind, InlineImage, MessageError, SmtpError, render
+from smtp_transport import Attachment, DkimSigner, ErrorKind, InlineImage, MessageError, SmtpError, render
+from tests.dkim_keys import ED_KEY, RSA_KEY, record_of
 from tests.servers.standing import LATER, REFUSED, SMALL, found
 
 PNG = bytes.fromhex("89504e470d0a1a0a") + bytes(range(256))
@@ -122,3 +124,19 @@ def test_a_server_tells_what_it_can(client_of, real_postfix, real_exim, door):
         assert capabilities.dsn
         assert capabilities.max_size == 50_000_000
         assert ("PLAIN" in capabilities.auth_mechanisms) is (door == "secure")
+
+
+@pytest.mark.parametrize("key", [RSA_KEY, ED_KEY], ids=["rsa", "ed25519"])
+def test_a_signature_survives_the_way(client_of, email, server, way, key):
+    """RFC 6376: neither the wire nor the server changes what was signed."""
+    emails = [
+        email(text_body="one\n.two\n..\n.\n\n.\n\n\n"),
+        email(text_body=""),
+        email(text_body=" \t\n trailing \t\nfünf\n" + "ü" * 2_000, subject="Grüße " * 30),
+        email(html_body="<p>ü", attachments=Attachment(filename="größe.bin", content_type="a/b", data=PNG * 99)),
+    ]
+    client = client_of(server, signer=DkimSigner("example.com", "sel", key), **way)
+    assert client.send_batch(emails).succeeded == len(emails)
+    for mail in found(server, [each.message_id for each in emails]):
+        assert mail.as_sent.startswith(b"DKIM-Signature: ")
+        assert dkim.verify(mail.as_sent, dnsfunc=lambda name, timeout=5: record_of(key))

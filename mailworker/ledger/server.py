@@ -10,11 +10,7 @@ from redis import Redis
 from redis.exceptions import NoScriptError
 
 from mailworker.ledger.errors import translated
-from mailworker.scripts import load_script
-
-_BY_WORKERS = ("claim", "mark_dot", "settle", "release", "renew", "wake", "recover", "ring", "stats")
-_BY_HAND = ("cancel", "requeue", "purge")
-_TRANSITIONS = ("accept", *_BY_WORKERS, *_BY_HAND)
+from mailworker.scripts import Script, load_script
 
 
 class Server:
@@ -29,11 +25,13 @@ class Server:
         if options.get("retry_on_timeout") or (retry is not None and retry.get_retries() != 0):
             raise ValueError("the ledger needs a Redis client without retries: retry=Retry(NoBackoff(), 0)")
         self.redis = redis
-        self._scripts = {name: load_script(name) for name in _TRANSITIONS}
+        self._scripts: dict[str, Script] = {}
 
     def run(self, name: str, keys: Sequence[str], arguments: Sequence[bytes | str | int]) -> Any:
         """Run a script. Raises LedgerError."""
-        script = self._scripts[name]
+        script = self._scripts.get(name)
+        if script is None:
+            script = self._scripts[name] = load_script(name)
         with translated():
             try:
                 return self.redis.evalsha(script.sha, len(keys), *keys, *arguments)
@@ -41,3 +39,9 @@ class Server:
                 # The server is new or was restarted; the call did nothing.
                 self.redis.script_load(script.text)
                 return self.redis.evalsha(script.sha, len(keys), *keys, *arguments)
+
+    def read(self, key: str) -> dict[str, str]:
+        """Read a whole hash, as text. Raises LedgerError."""
+        with translated():
+            held: Any = self.redis.hgetall(key)
+        return {name.decode(): value.decode("utf-8", "replace") for name, value in held.items()}

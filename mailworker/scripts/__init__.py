@@ -1,8 +1,9 @@
 """The ledger's transitions: one Lua script a file, and the loader that puts a script and the parts it names together.
 
 Law: a transition is one script, so nobody sees it half done, and it goes by one clock: the server's. Scripts run with
-EVALSHA on Redis from 6.2 on and on Valkey; they take the lane's eight keys first, then the records that the caller
-knows of. A script's header is its contract: KEYS, ARGV, ANSWERS, and PARTS, the files of `parts/` that it begins with.
+EVALSHA on Redis from 6.2 on and on Valkey; those of a lane take its eight keys first, then the records that the caller
+knows of; those of `relay/` belong to no lane. A script's header is its contract: KEYS, ARGV, ANSWERS, and PARTS, the
+files of `parts/` that it begins with.
 """
 
 import hashlib
@@ -23,7 +24,7 @@ class Script:
 
 
 def load_script(name: str) -> Script:
-    """Read one script, e.g. "accept", from the package. Raises FileNotFoundError if there is none of that name."""
+    """Read one script from the package, e.g. "accept" or "relay/take". Raises FileNotFoundError if there is none."""
     folder = resources.files(__name__)
     body = (folder / f"{name}.lua").read_text(encoding="utf-8")
     named = _PARTS.search(body)

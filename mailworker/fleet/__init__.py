@@ -1,0 +1,29 @@
+"""What all workers of a relay share through Redis: how fast it is sent to, whether it works, how many connections.
+
+Law: three siblings, blind to each other and to mails. Each step is one script, by the server's clock. They raise what
+the door to Redis raises, and decide nothing about a mail: whoever works a lane asks them and obeys.
+"""
+
+from mailworker.fleet.breaker import Admission, Breaker, BreakerPolicy, BreakerReport, BreakerState, Change
+from mailworker.fleet.limiter import Bucket, Grant, Lesson, Limiter
+from mailworker.fleet.links import Holding, Links, LinksReport
+from mailworker.fleet.names import FleetKeys, Read, Run
+
+__all__ = [
+    "Admission",
+    "Breaker",
+    "BreakerPolicy",
+    "BreakerReport",
+    "BreakerState",
+    "Bucket",
+    "Change",
+    "FleetKeys",
+    "Grant",
+    "Holding",
+    "Lesson",
+    "Limiter",
+    "Links",
+    "LinksReport",
+    "Read",
+    "Run",
+]

@@ -1,0 +1,120 @@
+"""Whether: a breaker for each relay, which all workers share.
+
+Law: only what concerns the relay as a whole is told here. Whoever was admitted before the breaker's last change has no
+say about the state after it: the epoch tells. While half open, exactly so many probes are out as the policy says.
+"""
+
+import enum
+from dataclasses import dataclass
+
+from mailworker.fleet.names import FleetKeys, Read, Run
+
+
+class BreakerState(enum.Enum):
+    """`HELD` is open by hand, until somebody closes it."""
+
+    CLOSED = "closed"
+    OPEN = "open"
+    HALF_OPEN = "half_open"
+    HELD = "held"
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerPolicy:
+    """So many failures within the window open it; after the recovery time so many probes at once try the relay."""
+
+    failures: int = 5
+    window_ms: int = 60_000
+    recovery_ms: int = 30_000
+    successes: int = 3
+    probes: int = 1
+    probe_ms: int = 60_000
+    """After so long a probe that was not heard of is taken for dead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """The answer to whoever wants to try a relay: go on if `wait_ms` is 0, with care if the state is half open."""
+
+    state: BreakerState
+    epoch: int
+    wait_ms: int
+
+    @property
+    def is_probe(self) -> bool:
+        """Whether a single mail is to find out how the relay does."""
+        return self.state is BreakerState.HALF_OPEN
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a report did to the breaker."""
+
+    before: BreakerState
+    now: BreakerState
+    wait_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerReport:
+    """A breaker as it was written down. Times in ms since the epoch, 0 for never."""
+
+    state: BreakerState
+    since_ms: int
+    till_ms: int
+    opened: int
+    reason: str
+
+
+class Breaker:
+    """One relay's breaker. `who` names the thread that asks, everywhere. Raises what `run` raises."""
+
+    def __init__(self, run: Run, read: Read, keys: FleetKeys, relay: str, policy: BreakerPolicy) -> None:
+        self._run = run
+        self._read = read
+        self._keys = keys.breaker(relay)
+        self.policy = policy
+
+    def admit(self, who: str) -> Admission:
+        """Ask whether the relay may be tried."""
+        told = self._run("relay/admit", self._keys, [who, self.policy.probe_ms, self.policy.probes])
+        return Admission(BreakerState(told[0].decode()), told[1], told[2])
+
+    def went_well(self, who: str, epoch: int) -> Change:
+        """Tell that the relay did its part. Only a probe need do so: a closed breaker counts no successes."""
+        return self._record(who, epoch, 1, "", at_once=False)
+
+    def failed(self, who: str, epoch: int, reason: str, *, at_once: bool = False) -> Change:
+        """Tell that the relay failed as a whole, and why; `at_once`: one such failure is enough to open."""
+        return self._record(who, epoch, 0, reason, at_once=at_once)
+
+    def withdraw(self, who: str, epoch: int) -> None:
+        """Take an admission back that was not used, so that somebody else may probe."""
+        self._record(who, epoch, "", "", at_once=False)
+
+    def switch(self, state: BreakerState, reason: str = "by hand") -> BreakerState:
+        """Close it, open it for a recovery time, or hold it open. Gives the state before.
+
+        Raises ValueError for half open.
+        """
+        if state is BreakerState.HALF_OPEN:
+            raise ValueError("a breaker becomes half open by itself")
+        before = self._run("relay/switch", self._keys, [state.value, self.policy.recovery_ms, reason])
+        return BreakerState(before.decode())
+
+    def report(self) -> BreakerReport:
+        """Tell the state as it was written down: an open one whose time is over becomes half open when it is asked."""
+        held = self._read(self._keys[0])
+        return BreakerReport(
+            state=BreakerState.HELD if held.get("held") == "1" else BreakerState(held.get("state", "closed")),
+            since_ms=int(held.get("since", 0)),
+            till_ms=int(held.get("till", 0)),
+            opened=int(held.get("opened", 0)),
+            reason=held.get("reason", ""),
+        )
+
+    def _record(self, who: str, epoch: int, well: int | str, reason: str, *, at_once: bool) -> Change:
+        policy = self.policy
+        arguments: list[str | int] = [who, epoch, well, policy.failures, policy.window_ms, policy.recovery_ms]
+        told = self._run("relay/record", self._keys, [*arguments, policy.successes, reason, int(at_once)])
+        return Change(BreakerState(told[0].decode()), BreakerState(told[1].decode()), told[2])

@@ -1,0 +1,126 @@
+"""How fast: limits that hold for all workers together, and what a relay has taught about its own.
+
+Law: no window of a limit, wherever it begins, ever holds more than the limit; within it, at least 98 % can be used.
+What was granted and not used is given back. A relay that complains is sent half as much at once, and a little more each
+minute afterwards.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from mailworker.fleet.names import FleetKeys, Read, Run
+
+MOST_ITEMS = 500
+_LONGEST_HOLD_MS = 3_600_000
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """At most `limit` units in any `window_ms`; `burst` units may come at once (0: the whole limit), then evenly."""
+
+    name: str
+    limit: int
+    window_ms: int
+    burst: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what could grant nothing, or could not be counted."""
+        if self.limit < 1 or self.window_ms < 1000 or not 0 <= self.burst <= self.limit:
+            raise ValueError("a limit is at least 1 in at least 1000 ms, with a burst of at most the limit")
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What may go now. `waits`: for each item 0, or the ms until it might go. `slots`: where it was counted."""
+
+    waits: tuple[int, ...]
+    slots: tuple[int, ...] = field(repr=False)
+
+    @property
+    def granted(self) -> int:
+        """How many may go."""
+        return self.waits.count(0)
+
+    @property
+    def wait_ms(self) -> int:
+        """How long until asking again makes sense; 0 if everything was granted."""
+        return min((wait for wait in self.waits if wait), default=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """What a relay taught. `rate`: mails a second, None if it never complained. `hold_until_ms`: since the epoch."""
+
+    rate: float | None
+    ceiling: float | None
+    is_pinned: bool
+    hold_until_ms: int
+
+
+class Limiter:
+    """All limits of one deployment. `who` names the process that asks. Raises what `run` raises."""
+
+    def __init__(self, run: Run, read: Read, keys: FleetKeys, who: str) -> None:
+        self._run = run
+        self._read = read
+        self._keys = keys
+        self._who = who
+
+    def take(self, relay: str, items: int, costs: Sequence[tuple[Bucket, Sequence[int] | None]]) -> Grant:
+        """Take as many of these items as may go to this relay now: each counts in every bucket, or none does.
+
+        Each bucket comes with what each item costs in it; None is one each, and an item that costs more than the limit
+        counts as all of it. A wait is at least 1 ms. Raises ValueError for no items or more than MOST_ITEMS.
+        """
+        if not 1 <= items <= MOST_ITEMS:
+            raise ValueError(f"ask for 1 to {MOST_ITEMS} items")
+        keys = [self._keys.lesson(relay), *self._keys.line(relay)]
+        arguments: list[str | int] = [self._who, items]
+        for bucket, each in costs:
+            keys.append(self._keys.bucket(bucket.name))
+            arguments += [bucket.limit, bucket.window_ms, bucket.burst, _told(each, items)]
+        answer = self._run("relay/take", keys, arguments)
+        return Grant(tuple(max(1, wait) if wait else 0 for wait in answer[:items]), tuple(answer[items:]))
+
+    def refund(self, grant: Grant, unused: Sequence[tuple[Bucket, int]]) -> None:
+        """Give back so many units of each bucket, named in the order in which they were taken."""
+        if not any(units for _, units in unused):
+            return
+        arguments: list[str | int] = []
+        for (bucket, units), slot in zip(unused, grant.slots, strict=True):
+            arguments += [slot, units, bucket.window_ms // bucket.limit if bucket.burst else 0]
+        self._run("relay/refund", [self._keys.bucket(bucket.name) for bucket, _ in unused], arguments)
+
+    def throttle(self, relay: str, wait_seconds: float | None = None) -> float | None:
+        """Note that the relay complained, and asked for so long a pause, if it did.
+
+        Gives the rate from now on, in mails a second; None while too little was sent to tell.
+        """
+        asked = min(_LONGEST_HOLD_MS, int((wait_seconds or 0) * 1000))
+        rate, _ = self._run("relay/throttle", [self._keys.lesson(relay)], [asked])
+        return int(rate) / 1000 if rate else None
+
+    def pin(self, relay: str, rate: float | None) -> None:
+        """Keep a relay at this many mails a second, whatever it says; None lets it teach anew."""
+        if rate is not None and not 0.001 <= rate <= 1_000_000:
+            raise ValueError("a rate is between 0.001 and 1000000 mails a second")
+        self._run("relay/pin", [self._keys.lesson(relay)], ["" if rate is None else round(rate * 1000)])
+
+    def lesson(self, relay: str) -> Lesson:
+        """Tell what the relay has taught, as it was written down: the rate has crept up since."""
+        held = self._read(self._keys.lesson(relay))
+        rate, ceiling = held.get("rate"), held.get("ceiling")
+        return Lesson(
+            rate=int(rate) / 1000 if rate else None,
+            ceiling=int(ceiling) / 1000 if ceiling else None,
+            is_pinned=held.get("pinned") == "1",
+            hold_until_ms=int(held.get("hold", 0)),
+        )
+
+
+def _told(each: Sequence[int] | None, items: int) -> str:
+    if each is None:
+        return "1"
+    if len(each) != items or min(each) < 0:
+        raise ValueError("there is a cost for each item, none below 0")
+    return ",".join(map(str, each)) if items > 1 else str(each[0])

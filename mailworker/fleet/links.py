@@ -1,0 +1,52 @@
+"""How many connections: leases of a relay's, or a host's, for all processes together.
+
+Law: the sum of what is held never exceeds the most in force, save while that has just been lowered and holders have not
+yet renewed. A process that dies loses its share when its lease is over. While somebody has none, nobody keeps more
+than an equal share.
+"""
+
+from dataclasses import dataclass
+
+from mailworker.fleet.names import Read, Run
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """What a process may have: `links` connections, of `all_links` that all have together, of at most `most`."""
+
+    links: int
+    all_links: int
+    most: int
+
+
+@dataclass(frozen=True, slots=True)
+class LinksReport:
+    """Who holds connections: by holder how many. `learnt`: the most that the relay itself stands, None if unknown."""
+
+    holders: dict[str, int]
+    learnt: int | None
+
+
+class Links:
+    """The connections to one relay, or to one host. `most` is what is configured. Raises what `run` raises."""
+
+    def __init__(self, run: Run, read: Read, keys: tuple[str, str, str], most: int) -> None:
+        self._run = run
+        self._read = read
+        self._keys = keys
+        self._most = most
+
+    def lease(self, who: str, want: int, lease_ms: int) -> Holding:
+        """Ask for so many connections, or renew; the answer may be fewer than before, and 0. Want 0 to give back."""
+        return Holding(*self._run("relay/lease", self._keys, [who, want, lease_ms, self._most]))
+
+    def crowded(self) -> int:
+        """Note that the relay complained of too many. Gives the most from now on; it grows again while all is quiet."""
+        most: int = self._run("relay/crowded", self._keys, [self._most])
+        return most
+
+    def report(self) -> LinksReport:
+        """Tell who holds how many, the dead not yet buried among them."""
+        learnt = self._read(self._keys[2]).get("most")
+        held = {who: int(has.partition("/")[0]) for who, has in self._read(self._keys[1]).items()}
+        return LinksReport(held, int(learnt) if learnt else None)

@@ -34,7 +34,8 @@ class SendResult:
     """A mail that at least one recipient's server took.
 
     `server_id`: the server's queue id, if its reply names one. `response`: the text of its final reply. `duration` is
-    in seconds.
+    in seconds. `unanswered`: recipients of whom the server said nothing in the end, because the link broke between
+    several transactions or between the replies of LMTP; `error` tells what broke, and they may or may not get the mail.
     """
 
     message_id: str
@@ -43,16 +44,18 @@ class SendResult:
     rejected: tuple[RejectedRecipient, ...]
     response: str = field(repr=False)
     duration: float
+    unanswered: tuple[str, ...] = field(default=(), repr=False)
+    error: SmtpError | None = None
 
     @property
     def is_complete_success(self) -> bool:
-        """Whether nobody was refused."""
-        return not self.rejected
+        """Whether the server took the mail for everybody."""
+        return not self.rejected and not self.unanswered
 
     @property
     def is_partial_success(self) -> bool:
-        """Whether some were refused and some were not."""
-        return bool(self.accepted and self.rejected)
+        """Whether the server took the mail for some and not, as far as is known, for all."""
+        return bool(self.accepted) and not self.is_complete_success
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +91,17 @@ def result_of(message_id: str, receipt: Receipt) -> SendResult | SmtpError:
         for fate in receipt.recipients
         if not fate.is_accepted and fate.reply is not None
     )
-    return SendResult(message_id, receipt.server_id, receipt.accepted, rejected, final.text, receipt.duration)
+    unanswered = tuple(fate.address for fate in receipt.recipients if fate.reply is None)
+    return SendResult(
+        message_id,
+        receipt.server_id,
+        receipt.accepted,
+        rejected,
+        final.text,
+        receipt.duration,
+        unanswered,
+        receipt.error,
+    )
 
 
 def failure(receipt: Receipt) -> SmtpError:

@@ -159,8 +159,8 @@ class SmtpClient:
                     for each, what in told:
                         begun = first + each + 1
                         yield first + each, what
-                # A link that the server wants no more mails on is given back, and another takes the rest.
-                fresh = fresh or (lease.connection.is_spent and begun > first)
+                # A link without room for the next mail is given back, and another takes the rest.
+                fresh = fresh or (lease.connection.is_full and (lease.is_reused or begun > first))
             if not fresh:
                 return
 
@@ -212,9 +212,12 @@ class SmtpClient:
 
 
 def _met_a_closed_door(receipt: Receipt) -> bool:
-    """Whether the link was gone before the mail's own conversation came to its content, so that nothing was sent."""
+    """Whether the link was gone before any transaction of the mail came to its content, so that nothing was sent."""
     error = receipt.error
-    return error is not None and error.kind in _LINK_GONE and error.phase is not None and error.phase < Phase.DATA
+    if error is None or error.kind not in _LINK_GONE or error.phase is None or error.phase >= Phase.DATA:
+        return False
+    # Where the server limits recipients, the mail may have needed several, and the error is that of the last.
+    return all(fate.phase < Phase.DATA for fate in receipt.recipients)
 
 
 def _shifted(permit: Permit | None, first: int) -> Permit:

@@ -122,6 +122,11 @@ class Connection:
         return self._room is not None and self._room <= 0
 
     @property
+    def is_full(self) -> bool:
+        """Whether it is the server's limit that keeps mails from this link: those that are left go over another."""
+        return self.is_spent or (self._talk.usable and self._room is not None)
+
+    @property
     def _room(self) -> int | None:
         most = self._server.limits.mails
         return None if most is None else most - self._transactions

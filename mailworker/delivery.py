@@ -31,6 +31,14 @@ _CREDENTIALS_PAUSE_MS = 300_000
 # A 250 that cannot be recorded becomes a duplicate later: insist while there is hope.
 _INSIST_SECONDS = 60.0
 _UNOPENED_WAIT_MS = 60_000
+_SENT = "sent"
+# So many mails are marked and settled together at most, where the wire itself has fewer in flight,
+_WINDOW = 10
+# if it takes less than this for each of them: then a verdict is written down at most so much later.
+_QUICK_SECONDS = 0.01
+_TELL_WITHIN_SECONDS = 0.1
+# A mark that is older is renewed, for it is the proof that the claim is ours. Leases last a second at least.
+_MARK_HOLDS_SECONDS = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +75,7 @@ class Drain:
     settled: int = 0
     _until: float = field(default=0.0, init=False)
     _is_alone: bool = field(default=False, init=False)
+    _is_quick: bool = field(default=False, init=False)
 
     def run(self) -> int:
         """Work the lane. Returns how many mails were settled. Raises LedgerError when the ledger is out of reach."""
@@ -89,44 +98,31 @@ class Drain:
         return self.tools.is_stopping() or (time.monotonic() >= self._until and not self._is_alone)
 
     def _work(self, claims: Sequence[Claim]) -> None:
-        """Deliver one batch: open, send, settle by windows as the receipts come in, give back what was not begun."""
+        """Deliver one batch: open, send, settle as the receipts come in, give back what was not begun."""
         mails = [mail for mail in map(self._open, claims) if mail is not None]
-        left = {mail.claim.id: mail.claim for mail in mails}
-        told: list[Settlement] = []
-        awaited: set[int] = set()
+        passage = _Passage(mails, self._settle, self._turn, is_quick=self._is_quick)
         trouble: Trouble | None = None
-
-        def permit(dots: Sequence[int]) -> Collection[int]:
-            self._settle(told)
-            ours = self._mark([mails[index].claim for index in dots])
-            allowed = [index for index, is_ours in zip(dots, ours, strict=True) if is_ours]
-            awaited.update(allowed)
-            return allowed
-
-        deliveries = self.tools.client.deliver([mail.transaction for mail in mails], permit)
+        deliveries = self.tools.client.deliver([mail.transaction for mail in mails], passage.permit)
         try:
             with closing(deliveries):
                 for index, receipt in deliveries:
                     mail, verdicts = mails[index], judge(receipt)
-                    told.append(_settlement(mail, verdicts, self.policy, self.tools))
-                    del left[mail.claim.id]
                     trouble = Trouble.of(verdicts, receipt) or trouble
-                    awaited.discard(index)
-                    if not awaited:
-                        # Nobody's fate is open on the wire: the one moment to write down, and to leave.
-                        self._settle(told)
-                        if self._is_over():
-                            break
+                    is_clear = passage.tell(index, _settlement(mail, verdicts, self.policy, self.tools))
+                    # Nobody's fate is open on the wire: the one moment to leave.
+                    if is_clear and self._is_over():
+                        break
         except PoolError as error:
             # Our own links are all in use: that says nothing about the relay.
             logger.info("lane %s waits for a free link: %s", self.policy.lane, error)
         except SmtpError as error:
             trouble = Trouble(error.kind.value, is_credentials_refusal(error), str(error))
         finally:
+            self._is_quick = passage.is_quick
             try:
-                self._settle(told)
+                self._settle(passage.told)
             finally:
-                self._give_back(list(left.values()), trouble)
+                self._give_back(passage, trouble)
 
     def _open(self, claim: Claim) -> "_Mail | None":
         """Make a claim's payload a transaction to the recipients still pending, or settle what cannot be opened."""
@@ -137,13 +133,17 @@ class Drain:
             self._settle([_unopened(claim, error)])
             return None
 
-    def _mark(self, claims: Sequence[Claim]) -> Sequence[bool]:
-        """Record that the final dots of these mails are about to be written; False for those that are not ours."""
+    def _turn(self, told: list[Settlement], claims: Sequence[Claim]) -> Sequence[bool]:
+        """Write verdicts, and record that the final dots of these mails are about to be written; False: not ours."""
+        lane, lease_ms = self.policy.lane, self.policy.claiming.lease_ms
         try:
-            return self.tools.ledger.mark_dot(self.policy.lane, claims, self.policy.claiming.lease_ms)
+            states, ours = self.tools.ledger.turn(lane, told, claims, lease_ms)
         except LedgerError as error:
+            self._settle(told)
             logger.warning("nothing is sent that the ledger does not know of: %s", error)
             return [False] * len(claims)
+        self._done(told, states)
+        return ours
 
     def _settle(self, told: list[Settlement]) -> None:
         """Write verdicts, and insist; then forget them."""
@@ -160,24 +160,103 @@ class Drain:
                     raise
                 time.sleep(wait)
                 wait = min(wait * 2, 2.0)
+        self._done(told, states)
+
+    def _done(self, told: list[Settlement], states: Sequence[str]) -> None:
+        """Forget verdicts that are written."""
+        self.tools.renewer.let_go([settlement.claim for settlement in told])
         for settlement, state in zip(told, states, strict=True):
-            claim = settlement.claim
-            self.tools.renewer.let_go(claim)
-            logger.info("mail %s attempt %d: %s", claim.id, claim.attempts, state)
+            if state != _SENT:
+                logger.info("mail %s attempt %d: %s", settlement.claim.id, settlement.claim.attempts, state)
+        sent = [settlement.claim.id for settlement, state in zip(told, states, strict=True) if state == _SENT]
+        if sent:
+            # One line for a window: a line costs as much as a tenth of a mail.
+            logger.info("sent: %s", " ".join(sent))
         self.settled += len(told)
         told.clear()
 
-    def _give_back(self, claims: list[Claim], trouble: "Trouble | None") -> None:
+    def _give_back(self, passage: "_Passage", trouble: "Trouble | None") -> None:
         """Return claims not begun, no attempt burnt, and leave a relay in trouble alone for a while."""
+        claims = list(passage.left.values())
         if not claims and trouble is None:
             return
         if trouble:
             log = logger.error if trouble.is_credentials else logger.warning
             log("lane %s pauses: %s", self.policy.lane, trouble.text)
         try:
-            self.tools.ledger.release(self.policy.lane, claims, trouble.pause if trouble else None)
+            pause = trouble.pause if trouble else None
+            self.tools.ledger.release(self.policy.lane, claims, pause, unsent=passage.unsent)
         except LedgerError as error:
             logger.warning("%d claims of lane %s run out by themselves: %s", len(claims), self.policy.lane, error)
+
+
+class _Passage:
+    """One batch on its way: what may be on the wire, what is marked, what is told and not yet written down.
+
+    A window is what is marked and settled together. The wire decides how many mails are in flight; where it carries
+    them one by one and quickly, mails are marked some ahead, so that both ways of sending ask the ledger as rarely, and
+    a worker that is killed leaves no more mails in doubt than with windows on the wire.
+    """
+
+    def __init__(
+        self,
+        mails: "Sequence[_Mail]",
+        settle: Callable[[list[Settlement]], None],
+        turn: Callable[[list[Settlement], Sequence[Claim]], Sequence[bool]],
+        *,
+        is_quick: bool,
+    ) -> None:
+        self.left = {mail.claim.id: mail.claim for mail in mails}
+        self.told: list[Settlement] = []
+        self.is_quick = is_quick
+        self._claims = [mail.claim for mail in mails]
+        self._settle, self._turn = settle, turn
+        self._ahead: set[int] = set()
+        self._permitted: set[int] = set()
+        self._awaited: set[int] = set()
+        self._turned_at = 0.0
+        self._in_window = 0
+
+    @property
+    def unsent(self) -> Collection[str]:
+        """Ids of mails of which nothing can have been sent, marked or not."""
+        return {claim.id for index, claim in enumerate(self._claims) if index not in self._permitted}
+
+    def permit(self, dots: Sequence[int]) -> Collection[int]:
+        """Answer the wire which final dots may be written; whatever is told is written down first."""
+        now = time.monotonic()
+        if not self._ahead.issuperset(dots) or now - self._turned_at > _MARK_HOLDS_SECONDS:
+            self._look_at_pace(now)
+            window = [*dots, *self._following(dots)] if self.is_quick else list(dots)
+            ours = self._turn(self.told, [self._claims[index] for index in window])
+            self._ahead = {index for index, is_ours in zip(window, ours, strict=True) if is_ours}
+            self._turned_at, self._in_window = time.monotonic(), 0
+        allowed = [index for index in dots if index in self._ahead]
+        self._ahead.difference_update(allowed)
+        self._permitted.update(allowed)
+        self._awaited.update(allowed)
+        self._in_window += len(dots)
+        return allowed
+
+    def tell(self, index: int, settlement: Settlement) -> bool:
+        """Take a verdict. True: no mail is on the wire now, as far as we permitted."""
+        self.told.append(settlement)
+        del self.left[settlement.claim.id]
+        self._awaited.discard(index)
+        if not self._awaited and not (self.is_quick and self._is_young()):
+            self._settle(self.told)
+        return not self._awaited
+
+    def _following(self, dots: Sequence[int]) -> Sequence[int]:
+        first = max(dots) + 1
+        return range(first, min(first + _WINDOW - len(dots), len(self._claims)))
+
+    def _look_at_pace(self, now: float) -> None:
+        if self._in_window:
+            self.is_quick = now - self._turned_at < _QUICK_SECONDS * self._in_window
+
+    def _is_young(self) -> bool:
+        return time.monotonic() - self._turned_at < _TELL_WITHIN_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +302,9 @@ class _Mail:
 def _settlement(mail: _Mail, verdicts: Sequence[Verdict], policy: LanePolicy, tools: Tools) -> Settlement:
     """Put the verdicts on one mail's recipients into the ledger's terms."""
     claim = mail.claim
+    if claim.attempts == len(claim.recipients) == 1 and verdicts[0].fate is Fate.DELIVERED:
+        # What nearly every mail comes to, in short.
+        return Settlement(claim, Fate.DELIVERED.value, told=seal_said((_said(verdicts[0]),), claim.id, tools.keys))
     is_last = claim.attempts >= (claim.max_attempts or policy.max_attempts)
     is_held = policy.hold_in_doubt if claim.in_doubt is None else claim.in_doubt == "hold"
     letters = ["-"] * len(claim.recipients)

@@ -9,7 +9,7 @@ import hashlib
 import secrets
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from email.message import Message
 from typing import Any
 
@@ -32,7 +32,6 @@ from smtp_transport.message import (
     pack,
     pack_raw,
     render,
-    transaction_of,
     unpack,
     unpack_raw,
 )
@@ -68,8 +67,11 @@ class Opened:
 
     def transaction_to(self, places: Sequence[int], cache: EncodedFiles | None = None) -> Transaction:
         """Address the mail to the recipients at these places of the envelope."""
-        recipients = tuple(self.envelope.recipients[place] for place in places)
-        return replace(transaction_of(self.email, cache=cache), envelope=Envelope(self.envelope.sender, recipients))
+        recipients = tuple([self.envelope.recipients[place] for place in places])
+        envelope, email = Envelope(self.envelope.sender, recipients), self.email
+        if isinstance(email, RawEmail):
+            return Transaction(envelope, email.render)
+        return Transaction(envelope, lambda eight_bit: render(email, eight_bit=eight_bit, cache=cache))
 
 
 class Intake:

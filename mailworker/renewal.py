@@ -5,7 +5,7 @@ its mails come free one lease later. One thread a process, started at the first 
 """
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from mailworker.ledger import MOST_AT_ONCE, Ledger, LedgerError
@@ -36,15 +36,15 @@ class Renewer:
         try:
             yield self
         finally:
-            for claim in claims:
-                self.let_go(claim)
+            self.let_go(claims)
 
-    def let_go(self, claim: Claim) -> None:
-        """Stop renewing a claim: it is settled or given back. Another thread may hold the mail by a newer fence."""
+    def let_go(self, claims: Iterable[Claim]) -> None:
+        """Stop renewing claims: they are settled or given back. Another thread may hold a mail by a newer fence."""
         with self._changed:
-            _, held = self._held.get(claim.id, ("", None))
-            if held is not None and held.fence == claim.fence:
-                del self._held[claim.id]
+            for claim in claims:
+                _, held = self._held.get(claim.id, ("", None))
+                if held is not None and held.fence == claim.fence:
+                    del self._held[claim.id]
 
     def close(self) -> None:
         """End the thread."""

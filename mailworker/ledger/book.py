@@ -6,7 +6,7 @@ free when the lease is over, so the Redis client must not repeat it either.
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -124,20 +124,33 @@ class Ledger:
         records = self._records(keys, [settlement.claim.id for settlement in settlements])
         if not settlements:
             return ()
-        arguments: list[bytes | str | int] = [self._policy.sent_ms, self._policy.failed_ms]
-        for verdict in settlements:
-            arguments += (verdict.claim.id, verdict.claim.fence, verdict.letters, verdict.delay_ms)
-            arguments += (verdict.told, _octets(verdict.error[:_MOST_ERROR]), _octets(verdict.note))
-            arguments += (int(verdict.is_possible_duplicate), int(verdict.burns_attempt))
+        arguments = [self._policy.sent_ms, self._policy.failed_ms, *_verdicts(settlements)]
         return tuple(state.decode() for state in self._server.run("settle", records, arguments))
 
-    def release(self, lane: str, claims: Sequence[Claim], pause: Pause | None = None) -> None:
-        """Give back claims that were not attempted, no attempt burnt, and leave the lane alone for a while if asked."""
+    def turn(
+        self, lane: str, settlements: Sequence[Settlement], claims: Sequence[Claim], lease_ms: int
+    ) -> tuple[tuple[str, ...], tuple[bool, ...]]:
+        """Do `settle` and then `mark_dot` in one call, and answer as both: between two windows nothing else is done."""
+        mails = [*(settlement.claim.id for settlement in settlements), *(claim.id for claim in claims)]
+        keep = (self._policy.sent_ms, self._policy.failed_ms)
+        arguments = [len(settlements), *keep, lease_ms, *_verdicts(settlements), *_fences(claims)]
+        told = self._server.run("turn", self._records(self._keys(lane), mails), arguments)
+        settled = len(settlements)
+        return tuple(state.decode() for state in told[:settled]), tuple(ours == 1 for ours in told[settled:])
+
+    def release(
+        self, lane: str, claims: Sequence[Claim], pause: Pause | None = None, *, unsent: Collection[str] = ()
+    ) -> None:
+        """Give back claims that were not attempted, no attempt burnt, and leave the lane alone for a while if asked.
+
+        What is marked is not given back, for it may have been sent, save the ids in `unsent`.
+        """
         records = self._records(self._keys(lane), [claim.id for claim in claims])
         if not claims and pause is None:
             return
         until = (pause.base_ms, pause.cap_ms, _octets(pause.reason[:_MOST_ERROR])) if pause else ("", "", "")
-        self._server.run("release", records, [*until, *_fences(claims)])
+        known = [word for claim in claims for word in (claim.id, claim.fence, int(claim.id in unsent))]
+        self._server.run("release", records, [*until, *known])
 
     def sweep(self, lane: str, limit: int = 500, *, hold: bool = False, recover: bool = True) -> Sweep:
         """Put due mails in line and the mails of dead workers first in line; ring if nobody was told of work.
@@ -249,6 +262,13 @@ class Ledger:
         if len(mail_ids) > MOST_AT_ONCE:
             raise ValueError(f"one call takes at most {MOST_AT_ONCE} mails")
         return [*keys.every, *map(keys.record, mail_ids)]
+
+
+def _verdicts(settlements: Sequence[Settlement]) -> Iterator[bytes | str | int]:
+    for verdict in settlements:
+        yield from (verdict.claim.id, verdict.claim.fence, verdict.letters, verdict.delay_ms)
+        yield from (verdict.told, _octets(verdict.error[:_MOST_ERROR]), _octets(verdict.note))
+        yield from (int(verdict.is_possible_duplicate), int(verdict.burns_attempt))
 
 
 def _fences(claims: Sequence[Claim]) -> Iterator[str | int]:

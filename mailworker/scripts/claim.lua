@@ -21,6 +21,7 @@ while #mails < most and looks > 0 and not is_full do
   local ids = redis.call('ZRANGE', READY, 0, most - #mails - 1)
   if #ids == 0 then break end
   looks = looks - #ids
+  local taken, leases = {}, {}
   for _, id in ipairs(ids) do
     local record = record_of(id)
     local state, payload, envelope, letters, told, old, duplicates, priority, accepted, expires, own_most, in_doubt,
@@ -41,13 +42,16 @@ while #mails < most and looks > 0 and not is_full do
       break
     else
       fence = tonumber(fence or 0) + 1
-      redis.call('ZREM', READY, id)
-      redis.call('ZADD', CLAIMS, lease_until, id)
+      taken[#taken + 1], leases[#leases + 1], leases[#leases + 2] = id, lease_until, id
       redis.call('HSET', record, 'state', 'sending', 'fence', fence, 'attempts', attempts)
       bytes = bytes + #payload
       mails[#mails + 1] = {id, fence, attempts, payload, envelope, letters, told or old, duplicates, priority, accepted,
         expires, own_most, in_doubt}
     end
+  end
+  if #taken > 0 then
+    redis.call('ZREM', READY, unpack(taken))
+    redis.call('ZADD', CLAIMS, unpack(leases))
   end
 end
 return {paused(), ring(ARGV[6]), redis.call('ZCARD', READY), mails}

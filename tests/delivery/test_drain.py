@@ -295,6 +295,53 @@ def test_a_window_is_settled_at_once_and_never_left_before_its_last_reply(desk):
     assert sorted(desk.state(m) for m in mails) == ["ready"] * 5 + ["sent"] * 3
 
 
+def counted(desk: Desk, *names: str) -> list[tuple[str, int]]:
+    """Have the calls of the ledger noted, with how many mails each settled or marked."""
+    calls: list[tuple[str, int]] = []
+
+    def noting(name: str, real: Callable[..., object]) -> Callable[..., object]:
+        return lambda lane, *mails: (
+            calls.append((name, sum(len(m) for m in mails if not isinstance(m, int)))),
+            real(lane, *mails),
+        )[1]
+
+    for name in names:
+        setattr(desk.ledger, name, noting(name, getattr(desk.ledger, name)))
+    return calls
+
+
+def test_a_quick_wire_that_carries_mails_one_by_one_asks_the_ledger_once_for_ten(desk):
+    desk.accept(count=42)
+    calls = counted(desk, "turn", "settle")
+    assert desk.drain() == 42
+    assert len(calls) <= 2 + 5 + 2
+    assert max(mails for _, mails in calls) <= 20
+
+
+def test_a_wire_that_ends_in_the_middle_of_a_window_gives_back_what_was_only_marked(desk):
+    mails = desk.accept(count=8)
+    desk.wire.script = lambda n, mail: receipt(mail, Phase.DOT, OK) if n < 4 else None
+    looks = iter([False] * 5)  # at the start, and after each of the four
+    desk.stopping = lambda: next(looks, True)
+    desk.drain()
+    marks = [desk.ledger.read(mail).phase for mail in mails]
+    assert marks == [""] * 8
+    assert sorted(desk.state(mail) for mail in mails) == ["ready"] * 4 + ["sent"] * 4
+
+
+def test_a_mail_that_was_permitted_and_has_no_receipt_keeps_its_mark(desk):
+    (mail,) = desk.accept()
+
+    def deliver(_: object, permit: Callable[[Sequence[int]], object]) -> Iterator[tuple[int, Receipt]]:
+        permit([0])
+        yield from ()
+
+    desk.wire.deliver = deliver
+    desk.drain_once()
+    record = desk.ledger.read(mail)
+    assert (record.state.value, record.phase) == ("sending", "dot")
+
+
 def test_a_claim_that_was_lost_is_not_sent(desk, client):
     (mail,) = desk.accept()
 
@@ -382,7 +429,7 @@ def test_nothing_is_sent_that_the_ledger_cannot_be_told_of(desk):
     def away(*_: object) -> tuple[bool, ...]:
         raise LedgerUnavailableError("away")
 
-    desk.ledger.mark_dot = away
+    desk.ledger.turn = away
     desk.drain_once()
     assert desk.wire.sent == []
     assert desk.state(mail) == "deferred"

@@ -58,7 +58,7 @@ def test_letting_go_of_an_old_claim_leaves_the_newer_one_held():
     renewer = Renewer(book, 60)
     old, new = claim(1, fence=1), claim(1, fence=2)
     with renewer.holding("default", [new]):
-        renewer.let_go(old)
+        renewer.let_go([old])
         seen = len(book.calls)
         wait_until(lambda: len(book.calls) > seen + 1)
         assert book.calls[-1][0].fence == 2
@@ -69,7 +69,7 @@ def test_what_was_let_go_is_not_renewed():
     book = Book()
     renewer = Renewer(book, 60)
     with renewer.holding("default", [claim(1), claim(2)]):
-        renewer.let_go(claim(1))
+        renewer.let_go([claim(1)])
         wait_until(lambda: book.calls)
         assert [c.id for c in book.calls[-1]] == [claim(2).id]
     renewer.close()

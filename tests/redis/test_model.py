@@ -225,6 +225,23 @@ class LedgerMachine(RuleBasedStateMachine):
         verdict = Settlement(claim, letters, delay_ms=10**9, note='{"n":1}', is_possible_duplicate=is_duplicate)
         assert self.ledger.settle(LANE, [verdict]) == (self.settled(claim, mail, letters, is_duplicate=is_duplicate),)
 
+    @precondition(lambda self: self.claims)
+    @rule(told=st.lists(st.tuples(CHOICES, st.sampled_from("-pdbi")), max_size=3), marked=st.lists(CHOICES, max_size=3))
+    def turn(self, told: list[tuple[int, str]], marked: list[int]) -> None:
+        verdicts, states = [], []
+        for choice, letter in told:
+            claim, mail = self.some_claim(choice)
+            letters = letter * len(claim.recipients)
+            verdicts.append(Settlement(claim, letters, delay_ms=10**9))
+            states.append((claim, mail, letters))
+        claims = [self.some_claim(choice) for choice in marked]
+        answer = self.ledger.turn(LANE, verdicts, [claim for claim, _ in claims], 60_000)
+        assert answer[0] == tuple(self.settled(*each, is_duplicate=False) for each in states)
+        assert answer[1] == tuple(mail.owns(claim) for claim, mail in claims)
+        for claim, mail in claims:
+            if mail.owns(claim):
+                mail.is_marked, mail.is_lease_over = True, False
+
     def settled(self, claim: Claim, mail: Mail, letters: str, *, is_duplicate: bool) -> str:
         is_own = mail.fence == claim.fence
         if not mail.is_open:
@@ -251,11 +268,13 @@ class LedgerMachine(RuleBasedStateMachine):
         return mail.state if is_own else "fenced"
 
     @precondition(lambda self: self.claims)
-    @rule(choice=CHOICES, is_pause=st.booleans())
-    def release(self, choice: int, *, is_pause: bool) -> None:
+    @rule(choice=CHOICES, is_pause=st.booleans(), is_unsent=st.booleans())
+    def release(self, choice: int, *, is_pause: bool, is_unsent: bool) -> None:
         claim, mail = self.some_claim(choice)
-        self.ledger.release(LANE, [claim], Pause(10**8, 10**9, "why") if is_pause else None)
-        if mail.owns(claim) and not mail.is_marked:
+        pause = Pause(10**8, 10**9, "why") if is_pause else None
+        self.ledger.release(LANE, [claim], pause, unsent={claim.id} if is_unsent else ())
+        if mail.owns(claim) and (is_unsent or not mail.is_marked):
+            mail.is_marked = False
             mail.state, mail.line = "ready", (1 + mail.priority, mail.accepted)
             mail.attempts -= 1
         if is_pause and not self.model.is_paused:

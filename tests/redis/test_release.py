@@ -49,6 +49,17 @@ def test_a_claim_that_was_marked_is_not_released_as_if_nothing_had_been_sent(rig
     assert rig.homes(mail_id) == ["claims"]
 
 
+def test_a_marked_claim_of_which_its_owner_knows_that_nothing_was_sent_is_released_unmarked(rig: Rig) -> None:
+    first, second = rig.accept(), rig.accept()
+    claims = rig.batch().mails
+    rig.ledger.mark_dot(LANE, claims, 60_000)
+    rig.ledger.release(LANE, claims, unsent={first})
+    assert (rig.homes(first), rig.homes(second)) == (["ready"], ["claims"])
+    record = rig.ledger.read(first)
+    assert record is not None
+    assert (record.phase, record.attempts) == ("", 0)
+
+
 def test_releasing_twice_is_releasing_once(rig: Rig) -> None:
     mail_id = rig.accept()
     claim = rig.claim()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from redis import Redis
 
-from mailworker.ledger import Ledger, NewMail, Pause
+from mailworker.ledger import Ledger, NewMail, Pause, Settlement
 from mailworker.scripts import load_script
 
 if TYPE_CHECKING:
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 FOLDER = resources.files("mailworker.scripts")
 NAMES = sorted(f.name.removesuffix(".lua") for f in FOLDER.iterdir() if f.name.endswith(".lua"))
-TRANSITIONS = {"accept", "claim", "mark_dot", "settle", "release", "renew", "wake", "recover", "ring", "stats"} | {
+TRANSITIONS = {"accept", "claim", "mark_dot", "settle", "turn", "release", "renew", "wake", "recover", "ring"} | {
+    "stats",
     "cancel",
     "requeue",
     "purge",
@@ -121,6 +122,7 @@ def test_a_script_gets_as_many_keys_as_its_header_names(rig: Rig) -> None:
     rig.ledger.accept("news", mails)
     first, second, third = rig.batch().mails
     rig.ledger.mark_dot("news", [first, second, third], 1000)
+    rig.ledger.turn("news", [Settlement(first, "-")], [second, third], 1000)
     rig.ledger.renew("news", [first, second, third], 1000)
     rig.ledger.release("news", [first, second, third], Pause(1, 1, "why"))
     rig.ledger.sweep("news")

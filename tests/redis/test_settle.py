@@ -281,6 +281,27 @@ def test_a_batch_is_settled_in_its_order(rig: Rig) -> None:
     assert rig.ledger.settle(LANE, []) == ()
 
 
+def test_one_window_is_settled_and_the_next_marked_in_one_call(rig: Rig) -> None:
+    for _ in range(4):
+        rig.accept()
+    first, second, third, fourth = rig.batch().mails
+    rig.mark(first)
+    rig.settle(fourth, "b")
+    verdicts = [Settlement(first, "d"), Settlement(second, "-", delay_ms=10**6)]
+    states, ours = rig.ledger.turn(LANE, verdicts, [third, fourth], 60_000)
+    assert (states, ours) == (("sent", "deferred"), (True, False))
+    assert [rig.homes(claim.id) for claim in (first, second, third, fourth)] == [[], ["due"], ["claims"], ["dead"]]
+    assert rig.ledger.turn(LANE, verdicts, [third], 60_000) == (("sent", "deferred"), (True,))
+    assert rig.counts() == {"accepted": 4, "delivered": 1, "deferred": 1, "dead": 1}
+    assert rig.ledger.turn(LANE, [], [], 60_000) == ((), ())
+
+
+def test_a_mail_that_is_settled_is_not_marked_by_the_same_call(rig: Rig) -> None:
+    rig.accept()
+    claim = rig.claim()
+    assert rig.ledger.turn(LANE, [Settlement(claim, "d")], [claim], 60_000) == (("sent",), (False,))
+
+
 def test_details_and_errors_are_kept_for_the_report(rig: Rig) -> None:
     mail_id = rig.accept()
     rig.settle(rig.claim(), "-", told=b"\x00one", error="greylisted", note='{"attempt":1}')

@@ -1,0 +1,16 @@
+-- Record that final dots are about to be written. `arg`: where id and fence of the first mail stand; `key`: its record.
+local function mark(key, arg, mails, lease)
+  local lease_until, answer, leases = int(NOW + lease), {}, {}
+  for n = 1, mails do
+    local record, id, fence = KEYS[key + n - 1], ARGV[arg + 2 * n - 2], ARGV[arg + 2 * n - 1]
+    local state, held = unpack(redis.call('HMGET', record, 'state', 'fence'))
+    answer[n] = 0
+    if state == 'sending' and held == fence then
+      redis.call('HSET', record, 'phase', 'dot')
+      leases[#leases + 1], leases[#leases + 2] = lease_until, id
+      answer[n] = 1
+    end
+  end
+  if #leases > 0 then redis.call('ZADD', CLAIMS, unpack(leases)) end
+  return answer
+end

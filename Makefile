@@ -9,7 +9,7 @@ CANDIDATES := python3 python3.14 python3.13 python3.12 python3.11
 USABLE := import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))
 PYTHON = $(firstword $(foreach p,$(CANDIDATES),$(shell $(p) -c '$(USABLE)' >/dev/null 2>&1 && echo $(p))))
 
-.PHONY: demo test dev fuzz check lint types imports format lock docs-table coverage bench setup clean
+.PHONY: demo test dev fuzz chaos check lint types imports format lock docs-table coverage bench setup clean
 .DEFAULT_GOAL := demo
 
 demo: setup
@@ -26,6 +26,10 @@ fuzz: setup
 	$(BIN)/python -m tests.fuzz headers
 	$(BIN)/python -m tests.fuzz addresses
 	$(BIN)/python -m tests.fuzz raw
+
+# Half an hour of faults at random; exit code 1 and the evidence if a promise was broken.
+chaos: setup
+	$(BIN)/python -m tests.chaos --mails 200000 --faults 1000 --json .chaos.json
 
 check: lint types imports
 
@@ -74,4 +78,4 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 clean:
-	rm -rf .venv .mailworker .fuzz dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .servers .import_linter_cache .coverage*
+	rm -rf .venv .mailworker .fuzz dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .servers .import_linter_cache .coverage* .chaos.json

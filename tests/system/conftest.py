@@ -70,17 +70,6 @@ class Worker:
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
-    def kill_parent(self) -> None:
-        """Kill -9 the parent alone."""
-        self.process.kill()
-        self.process.wait()
-
-    def kill_child(self) -> None:
-        """Kill -9 one of the pool's processes."""
-        for pid in self.children()[:1]:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-
     def stop(self) -> int:
         """SIGTERM to the parent; returns its exit code."""
         if self.process.poll() is None:

@@ -89,7 +89,7 @@ class Intake:
         """
         now_ms, randomness = time.time_ns() // 1_000_000, secrets.token_bytes(10)
         return [
-            self._admit(email, option, new_mail_id(option.lane, now_ms, randomness, place), now_ms)
+            self._admit(email, option, option.task_id or new_mail_id(option.lane, now_ms, randomness, place), now_ms)
             for place, (email, option) in enumerate(zip(emails, options, strict=True))
         ]
 
@@ -115,6 +115,7 @@ class Intake:
             key=_digest(options.idempotency_key) if options.idempotency_key else None,
             max_attempts=options.max_attempts,
             in_doubt=options.in_doubt,
+            callbacks=self._keys.seal(options.callbacks, mail_id, "callbacks") if options.callbacks else b"",
         )
 
     def _stamped(self, email: Email | RawEmail, now_ms: int) -> tuple[Email | RawEmail, Envelope]:

@@ -129,6 +129,16 @@ class LaneKeys:
         """Channel: the mail's final state, when it comes. Raises ValueError if the mail is not of this lane."""
         return self._named(f"ended:{self._own(mail_id)}")
 
+    @property
+    def untold(self) -> str:
+        """Sorted set: ended mails whose callbacks are still to be called, by the ms when they are looked at next."""
+        return self._named("untold")
+
+    @property
+    def telling(self) -> str:
+        """String with a TTL: somebody was asked to call them."""
+        return self._named("telling")
+
     def idempotency(self, digest: str) -> str:
         """String with a TTL: the id of the mail accepted with this key. Raises ValueError if it is no digest."""
         if not _DIGEST.fullmatch(digest):

@@ -1,9 +1,10 @@
 """How a mail is to be treated, in Celery's words, checked when it is said."""
 
 import datetime as dt
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
+from mailworker.keys import lane_of
 from mailworker.record import MOST_ATTEMPTS, InDoubt
 
 MIN_PRIORITY, MAX_PRIORITY = 0, 9
@@ -23,7 +24,7 @@ class Options:
     `countdown` is in seconds; `eta` and `expires` are aware datetimes (or `expires` in seconds from now); `priority` is
     0 to 9, 0 first, as Celery has it on Redis. The same `idempotency_key` in one lane makes one mail. In place of what
     the lane says: `max_attempts`, `max_age` in seconds from when the mail is first due, and `in_doubt`, "resend" or
-    "hold".
+    "hold". `task_id`, if given, is the id that the mail shall have; `callbacks` whom to tell of its end, opaque.
     """
 
     lane: str = "default"
@@ -35,6 +36,8 @@ class Options:
     max_attempts: int | None = None
     max_age: float | None = None
     in_doubt: InDoubt | None = None
+    task_id: str | None = None
+    callbacks: bytes = field(default=b"", repr=False)
 
     def __post_init__(self) -> None:
         """Check everything, types too: callers hand these over as they come."""
@@ -51,7 +54,18 @@ class Options:
             raise RefusedError(f"max_attempts: must be an integer from 1 to {MOST_ATTEMPTS}")
         if self.in_doubt not in (None, "resend", "hold"):
             raise RefusedError('in_doubt: must be "resend" or "hold"')
+        self._check_id()
         self._check_times()
+
+    def _check_id(self) -> None:
+        try:
+            is_mail_id = self.task_id is None or lane_of(self.task_id) == self.lane
+        except ValueError:
+            is_mail_id = False
+        if not is_mail_id:
+            raise RefusedError(
+                "task_id: must be the id of a mail of this lane; a key of your own goes into idempotency_key"
+            )
 
     def _check_times(self) -> None:
         now = dt.datetime.now(dt.UTC)
@@ -82,5 +96,6 @@ _KINDS: tuple[tuple[str, tuple[type, ...], str], ...] = (
     ("idempotency_key", (str,), "a string"),
     ("max_attempts", (int,), "an integer"),
     ("max_age", (int, float), "a number of seconds"),
+    ("task_id", (str,), "the id of a mail"),
     ("in_doubt", (str,), '"resend" or "hold"'),
 )

@@ -57,6 +57,7 @@ class NewMail:
     `recipients`: how many. `priority`: 0 to 9, 0 first. `delay_ms` from now, or `due_ms`, a moment: not before then.
     `expires_in_ms` from now, `max_age_ms` from when it is due, or `expires_ms`: not after then. `key`: SHA-256 of an
     idempotency key, in hex. `max_attempts` and `in_doubt`: the mail's own word, in place of its lane's.
+    `callbacks`: whom to tell of its end; opaque.
     """
 
     id: str
@@ -72,6 +73,7 @@ class NewMail:
     key: str | None = field(default=None, repr=False)
     max_attempts: int | None = None
     in_doubt: InDoubt | None = None
+    callbacks: bytes = field(default=b"", repr=False)
 
     def __post_init__(self) -> None:
         """Refuse what no script could make sense of."""
@@ -154,13 +156,34 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
+class Ended:
+    """A mail that ended without a verdict of its own: `dead` or `expired` where it stood in line."""
+
+    id: str
+    state: MailState
+
+
+@dataclass(frozen=True, slots=True)
+class Untold:
+    """A mail that has ended and whose callbacks are due."""
+
+    id: str
+    state: MailState
+    callbacks: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
-    """What a claim got. `paused_ms`: the lane is left alone for so long. `ready_left`: mails still in line."""
+    """What a claim got. `paused_ms`: the lane is left alone for so long. `ready_left`: mails still in line.
+
+    `ended`: mails that were given up instead of being claimed.
+    """
 
     mails: tuple[Claim, ...]
     bell_due: bool
     paused_ms: int
     ready_left: int
+    ended: tuple[Ended, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,12 +233,15 @@ class Pause:
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """What a sweep did, in mails. `more`: call again at once. `bell_due`: the caller must publish a bell."""
+    """What a sweep did, in mails, and the ids of those that ended.
+
+    `more`: call again at once. `bell_due`: the caller must publish a bell.
+    """
 
     due: int
     recovered: int
-    expired: int
-    in_doubt: int
+    expired: tuple[str, ...]
+    in_doubt: tuple[str, ...]
     more: bool
     bell_due: bool
 

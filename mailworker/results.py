@@ -77,18 +77,7 @@ class LedgerBackend(BaseBackend):
         super().__init__(app, **kwargs)
 
     def _get_task_meta_for(self, task_id: str) -> dict[str, Any]:
-        report = self._report(task_id)
-        if report is None:
-            return {"status": states.PENDING, "result": None, "task_id": task_id}
-        state = _CELERY_STATES[report.state]
-        failed = state in {states.FAILURE, states.REVOKED}
-        return {
-            "task_id": task_id,
-            "status": state,
-            "result": MailFailedError(task_id, report.state, report.error) if failed else dataclasses.asdict(report),
-            "traceback": None,
-            "children": [],
-        }
+        return _meta(task_id, self._report(task_id))
 
     def _report(self, task_id: str) -> MailReport | None:
         try:
@@ -109,9 +98,13 @@ class LedgerBackend(BaseBackend):
         del interval, no_ack
         if on_interval:
             on_interval()
-        if self.app.runtime.ledger.wait_ended(task_id, timeout) is None:
+        try:
+            report = self.app.runtime.wait_ended(task_id, timeout)
+        except ValueError:
+            raise ValueError(f"{task_id!r} is no id of a mail: only mails have results here") from None
+        if report is None:
             raise CeleryTimeoutError("The operation timed out.")
-        return self._get_task_meta_for(task_id)
+        return _meta(task_id, report)
 
     def store_result(
         self, task_id: str, result: Any, state: str, traceback: str | None = None, request: Any = None, **kwargs: Any
@@ -127,3 +120,18 @@ class LedgerBackend(BaseBackend):
     def exception_to_python(self, exc: Any) -> Any:
         """Hand on what `_get_task_meta_for` made."""
         return exc
+
+
+def _meta(mail_id: str, report: MailReport | None) -> dict[str, Any]:
+    """Put a report into Celery's terms."""
+    if report is None:
+        return {"status": states.PENDING, "result": None, "task_id": mail_id}
+    state = _CELERY_STATES[report.state]
+    failed = state in {states.FAILURE, states.REVOKED}
+    return {
+        "task_id": mail_id,
+        "status": state,
+        "result": MailFailedError(mail_id, report.state, report.error) if failed else dataclasses.asdict(report),
+        "traceback": None,
+        "children": [],
+    }

@@ -7,6 +7,7 @@ nothing survives a fork: a child that asks gets its own.
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from typing import Any
 
 from redis import Redis
@@ -27,6 +28,7 @@ Ring = Callable[[str], bool]
 # A Redis that restarts is back in about a second; a stale connection is replaced at the second try.
 _ACCEPT_AGAIN_SECONDS = 0.1
 _ACCEPT_BYTES = 4_000_000
+_LEAST_WAIT_SECONDS = 0.05
 
 
 class Runtime:
@@ -88,6 +90,20 @@ class Runtime:
         if requeued.bell_due:
             self.ring(lane)
         return requeued.states
+
+    def wait_ended(self, mail_id: str, timeout: float | None = None) -> MailReport | None:
+        """Wait up to `timeout` seconds for a mail to end, also where the ledger does not answer. None: it has not.
+
+        Raises ValueError for what is no id, LedgerUnavailableError if the ledger was out of reach to the last.
+        """
+        usual = self.settings.redis.timeout_seconds
+        if timeout is None or timeout >= 2 * usual:
+            record = self.ledger.wait_ended(mail_id, timeout)
+        else:
+            # A call to a server that stands still must not last longer than whoever calls has time for.
+            with closing(connect(self.settings, max(timeout / 2, _LEAST_WAIT_SECONDS))) as hasty:
+                record = ledger_over(hasty, self.settings).wait_ended(mail_id, timeout)
+        return None if record is None else report_on(record, self.keys)
 
     def report(self, mail_id: str) -> MailReport | None:
         """Tell all that may be shown of a mail; None if there is no such mail. Raises ValueError for what is no id."""

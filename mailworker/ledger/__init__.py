@@ -11,6 +11,7 @@ from mailworker.record import (
     Batch,
     Claim,
     Claiming,
+    Ended,
     LaneStats,
     MailRecord,
     MailState,
@@ -19,6 +20,7 @@ from mailworker.record import (
     Requeued,
     Settlement,
     Sweep,
+    Untold,
 )
 
 __all__ = [
@@ -28,6 +30,7 @@ __all__ = [
     "Batch",
     "Claim",
     "Claiming",
+    "Ended",
     "LaneStats",
     "Ledger",
     "LedgerError",
@@ -42,4 +45,5 @@ __all__ = [
     "Requeued",
     "Settlement",
     "Sweep",
+    "Untold",
 ]

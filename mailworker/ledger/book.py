@@ -14,6 +14,7 @@ from redis import Redis
 
 from mailworker.keys import LaneKeys, lane_of
 from mailworker.ledger.errors import LedgerError, LedgerUnavailableError, translated
+from mailworker.ledger.outbox import Outbox
 from mailworker.ledger.reading import RECORD_FIELDS, read_claim, read_record, read_stats
 from mailworker.ledger.server import Server
 from mailworker.log import logger
@@ -23,8 +24,10 @@ from mailworker.record import (
     Batch,
     Claim,
     Claiming,
+    Ended,
     LaneStats,
     MailRecord,
+    MailState,
     NewMail,
     Pause,
     Requeued,
@@ -69,6 +72,7 @@ class Ledger:
         self._server = Server(redis)
         self._prefix = prefix
         self._policy = policy or LedgerPolicy()
+        self.outbox = Outbox(self._server, prefix, self._policy.sent_ms, self._policy.failed_ms)
 
     def accept(self, lane: str, mails: Sequence[NewMail]) -> Acceptance:
         """Write mails of one lane, all or none, and put them in line or on the schedule.
@@ -84,7 +88,7 @@ class Ledger:
         for mail in mails:
             arguments += (mail.id, mail.payload, mail.envelope, "p" * mail.recipients, mail.priority)
             arguments += (_moment(mail.delay_ms or None, mail.due_ms), _last_moment(mail))
-            arguments += (mail.key or "", mail.max_attempts or "", mail.in_doubt or "")
+            arguments += (mail.key or "", mail.max_attempts or "", mail.in_doubt or "", mail.callbacks)
         bell, *told = self._server.run("accept", [*records, *by_key], arguments)
         outcomes = zip(told[::2], told[1::2], strict=True)
         return Acceptance(tuple(Accepted(mail.decode(), status.decode()) for status, mail in outcomes), bell == 1)
@@ -97,7 +101,7 @@ class Ledger:
         """
         arguments = [want.limit, want.max_bytes, want.lease_ms, want.max_attempts, int(answering)]
         arguments += [self._policy.bell_ttl_ms, self._policy.failed_ms]
-        paused, bell, left, answers = self._server.run("claim", self._keys(lane).every, arguments)
+        paused, bell, left, ended, answers = self._server.run("claim", self._keys(lane).every, arguments)
         mails = []
         for answer in answers:
             try:
@@ -105,7 +109,10 @@ class Ledger:
             except LedgerError as error:
                 # Its lease runs out, again and again, until its attempts do; the others must not wait for it.
                 logger.error("skipped: %s", error)
-        return Batch(tuple(mails), bell == 1, paused, left)
+        given_up = zip(ended[::2], ended[1::2], strict=True)
+        return Batch(
+            tuple(mails), bell == 1, paused, left, tuple(Ended(i.decode(), MailState(s.decode())) for i, s in given_up)
+        )
 
     def mark_dot(self, lane: str, claims: Sequence[Claim], lease_ms: int) -> tuple[bool, ...]:
         """Record that final dots are about to be written, and renew. False: the mail is lost and must not be sent."""
@@ -163,7 +170,14 @@ class Ledger:
         recovered, too_old, in_doubt, more_lost, bell = self._server.run(
             "recover", keys, [limit if recover else 0, int(hold), self._policy.bell_ttl_ms, keep]
         )
-        return Sweep(due, recovered, expired + too_old, in_doubt, bool(more_due or (recover and more_lost)), bell == 1)
+        return Sweep(
+            due,
+            recovered,
+            tuple(mail.decode() for mail in (*expired, *too_old)),
+            tuple(mail.decode() for mail in in_doubt),
+            bool(more_due or (recover and more_lost)),
+            bell == 1,
+        )
 
     def cancel(self, lane: str, mail_ids: Sequence[str]) -> tuple[str, ...]:
         """End mails that nobody is sending. Answers "cancelled", or the state that forbids it, or "unknown"."""
@@ -225,20 +239,23 @@ class Ledger:
                 time.sleep(_RECONNECT_SECONDS)
 
     def _wait(self, mail_id: str, deadline: float | None) -> MailRecord | None:
-        """Listen first, then look, so that an end in between is not missed."""
+        """Look; then listen, and look again, so that an end in between is not missed."""
+        record = self.read(mail_id)
+        if record is None or record.state.is_final:
+            return record
         channel = self._keys(lane_of(mail_id)).ended(mail_id)
         with translated(), self._server.redis.pubsub() as listener:  # type: ignore[no-untyped-call] # redis-py
             listener.subscribe(channel)
             # The server's word that we are heard.
-            listener.get_message(timeout=_LOOK_AGAIN_SECONDS)
+            listener.get_message(timeout=_left(deadline))
             while True:
                 record = self.read(mail_id)
                 if record is None or record.state.is_final:
                     return record
-                left = _LOOK_AGAIN_SECONDS if deadline is None else deadline - time.monotonic()
+                left = _left(deadline)
                 if left <= 0:
                     return None
-                listener.get_message(ignore_subscribe_messages=True, timeout=min(left, _LOOK_AGAIN_SECONDS))
+                listener.get_message(ignore_subscribe_messages=True, timeout=left)
 
     def _hold(self, script: str, lane: str, claims: Sequence[Claim], lease_ms: int) -> tuple[bool, ...]:
         records = self._records(self._keys(lane), [claim.id for claim in claims])
@@ -269,6 +286,13 @@ def _verdicts(settlements: Sequence[Settlement]) -> Iterator[bytes | str | int]:
         yield from (verdict.claim.id, verdict.claim.fence, verdict.letters, verdict.delay_ms)
         yield from (verdict.told, _octets(verdict.error[:_MOST_ERROR]), _octets(verdict.note))
         yield from (int(verdict.is_possible_duplicate), int(verdict.burns_attempt))
+
+
+def _left(deadline: float | None) -> float:
+    """Tell how long to listen before looking again."""
+    if deadline is None:
+        return _LOOK_AGAIN_SECONDS
+    return max(0.0, min(deadline - time.monotonic(), _LOOK_AGAIN_SECONDS))
 
 
 def _fences(claims: Sequence[Claim]) -> Iterator[str | int]:

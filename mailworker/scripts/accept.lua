@@ -2,18 +2,18 @@
 -- KEYS     lane, a record for each mail, a key for each mail that has an idempotency key
 -- ARGV     bell ttl ms, ttl ms of an idempotency key, number of mails; for each mail: id, payload, envelope, letters of
 --          its recipients, priority, due, expires, digest of its idempotency key, its own most attempts, its own policy
---          in doubt (hold | resend). What is missing is ''.
+--          in doubt (hold | resend), its callbacks. What is missing is ''.
 --          due and expires: '+n' is n ms from now, 'n' is n ms since the epoch; expires '>n' is n ms after due.
 -- ANSWERS  bell due 0|1; for each mail: accepted | already | duplicate, and the id of the mail that stands
 -- PARTS    lane clock queue bell moment
 -- NOTE     No write may come before the first HSET: refused there for lack of memory, the call has done nothing.
-local FIELDS = 10
+local FIELDS = 11
 local mails, accepted, keyed = tonumber(ARGV[3]), 0, 0
 local answer, is_work = {0}, false
 for n = 1, mails do
   local first = 4 + (n - 1) * FIELDS
-  local id, payload, envelope, letters, priority, due_in, expires_in, digest, most_attempts, in_doubt =
-    unpack(ARGV, first, first + FIELDS - 1)
+  local id, payload, envelope, letters, priority, due_in, expires_in, digest, most_attempts, in_doubt,
+    callbacks = unpack(ARGV, first, first + FIELDS - 1)
   local record, key, owner = KEYS[8 + n], nil, false
   if digest ~= '' then
     keyed = keyed + 1
@@ -34,7 +34,7 @@ for n = 1, mails do
     end
     keep('payload', payload); keep('envelope', envelope); keep('recipients', letters)
     keep('priority', priority); keep('key', digest)
-    keep('max_attempts', most_attempts); keep('in_doubt', in_doubt)
+    keep('max_attempts', most_attempts); keep('in_doubt', in_doubt); keep('callbacks', callbacks)
     keep('due', is_later and int(due) or ''); keep('expires', expires and int(expires) or '')
     redis.call('HSET', record, unpack(fields))
     if key then redis.call('SET', key, id, 'PX', ARGV[2]) end

@@ -2,19 +2,21 @@
 -- KEYS     lane
 -- ARGV     most mails, most payload bytes (one mail may exceed them), lease ms, most attempts, answering a bell 0|1,
 --          bell ttl ms, ms to keep the record of an ended mail
--- ANSWERS  ms paused, bell due 0|1, mails left in line, the mails: each id, fence, attempts, payload, envelope,
---          recipients, told, possible duplicates, priority, accepted, expires, own most attempts, policy in doubt
+-- ANSWERS  ms paused, bell due 0|1, mails left in line, those given up: id, state, ...; the mails: each id, fence,
+--          attempts, payload, envelope, recipients, told, possible duplicates, priority, accepted, expires, own most
+--          attempts, policy in doubt
 -- PARTS    lane clock room bell ending history expiry
 local most, most_bytes, most_attempts, keep = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[4]), ARGV[7]
 local lease_until = int(NOW + ARGV[3])
 if ARGV[5] == '1' then redis.call('DEL', BELL) end
 
-local mails, bytes, is_full = {}, 0, paused() > 0
+local mails, bytes, is_full, ended = {}, 0, paused() > 0, {}
 local looks = most + 1000 -- a bound on the work of one call, should many mails have expired
 local function give_up(record, id, why)
   redis.call('HSET', record, 'error', why)
   note(record, why)
   finish(record, id, 'dead', keep)
+  ended[#ended + 1], ended[#ended + 2] = id, 'dead'
 end
 
 while #mails < most and looks > 0 and not is_full do
@@ -33,6 +35,7 @@ while #mails < most and looks > 0 and not is_full do
       redis.call('ZREM', READY, id)
     elseif expires and tonumber(expires) <= NOW then
       expire(record, id, keep)
+      ended[#ended + 1], ended[#ended + 2] = id, 'expired'
     elseif not payload then
       give_up(record, id, 'the payload is gone')
     elseif attempts > (own_most and own_most + 1 or most_attempts) then
@@ -54,4 +57,4 @@ while #mails < most and looks > 0 and not is_full do
     redis.call('ZADD', CLAIMS, unpack(leases))
   end
 end
-return {paused(), ring(ARGV[6]), redis.call('ZCARD', READY), mails}
+return {paused(), ring(ARGV[6]), redis.call('ZCARD', READY), ended, mails}

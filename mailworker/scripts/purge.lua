@@ -12,6 +12,7 @@ for n = 1, #KEYS - 8 do
     redis.call('DEL', record)
     redis.call('ZREM', DEAD, id)
     redis.call('ZREM', IN_DOUBT, id)
+    redis.call('ZREM', UNTOLD, id)
     state = 'purged'
   end
   answer[n] = state or 'unknown'

@@ -1,10 +1,10 @@
 -- recover: put mails whose worker died first in line again, and ring the bell if there is work that nobody was told of.
 -- KEYS     lane
 -- ARGV     most mails, hold mails in doubt that say nothing themselves 0|1, bell ttl ms, ms to keep an ended record
--- ANSWERS  mails put in line, mails expired, mails in doubt, more waiting 0|1, bell due 0|1
+-- ANSWERS  mails put in line, the ids of those that expired, of those in doubt, more waiting 0|1, bell due 0|1
 -- PARTS    lane clock room queue bell ending history expiry
 local most, is_hold, keep = tonumber(ARGV[1]), ARGV[2] == '1', ARGV[4]
-local recovered, expired, in_doubt = 0, 0, 0
+local recovered, expired, in_doubt = 0, {}, {}
 
 local lost = redis.call('ZRANGEBYSCORE', CLAIMS, '-inf', int(NOW), 'LIMIT', 0, most)
 for _, id in ipairs(lost) do
@@ -19,10 +19,10 @@ for _, id in ipairs(lost) do
     redis.call('HSET', record, 'recipients', (string.gsub(letters, 'p', 'i')), 'error', 'lost at the final dot')
     note(record, 'in doubt')
     finish(record, id, 'in_doubt', keep)
-    in_doubt = in_doubt + 1
+    in_doubt[#in_doubt + 1] = id
   elseif is_expired then
     expire(record, id, keep)
-    expired = expired + 1
+    expired[#expired + 1] = id
   else
     if phase == 'dot' then
       redis.call('HINCRBY', record, 'possible_duplicates', 1)

@@ -1,10 +1,10 @@
 -- wake: put scheduled and deferred mails that are due in line, and forget the parked ones whose records are gone.
 -- KEYS     lane
 -- ARGV     most mails, ms to keep the record of an ended mail
--- ANSWERS  mails put in line, mails expired, more waiting 0|1
+-- ANSWERS  mails put in line, the ids of those that expired, more waiting 0|1
 -- PARTS    lane clock room queue ending history expiry
 local most, keep = tonumber(ARGV[1]), ARGV[2]
-local woken, expired = 0, 0
+local woken, expired = 0, {}
 
 local waiting = redis.call('ZRANGEBYSCORE', DUE, '-inf', int(NOW), 'WITHSCORES', 'LIMIT', 0, most)
 for n = 1, #waiting, 2 do
@@ -15,7 +15,7 @@ for n = 1, #waiting, 2 do
     redis.call('ZREM', DUE, id)
   elseif expires and tonumber(expires) <= NOW then
     expire(record, id, keep)
-    expired = expired + 1
+    expired[#expired + 1] = id
   else
     redis.call('ZREM', DUE, id)
     redis.call('HDEL', record, 'due')

@@ -136,7 +136,7 @@ def test_the_keys_are_those_of_a_lane() -> None:
     told = set(re.findall(r"`(mw:\{lane\}:[^`]+)`", section(ARCHITECTURE, "Keys in Redis")))
     keys = LaneKeys("mw", "lane")
     mail_id = "lane-" + "0" * 26
-    others = {keys.record(mail_id), keys.ended(mail_id), keys.idempotency("0" * 64)}
+    others = {keys.record(mail_id), keys.ended(mail_id), keys.idempotency("0" * 64), keys.untold, keys.telling}
     assert {name.replace("<id>", mail_id).replace("<sha256>", "0" * 64) for name in told} == {*keys.every, *others}
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from redis import Redis
 
-from mailworker.ledger import Ledger, NewMail, Pause, Settlement
+from mailworker.ledger import Ledger, MailState, NewMail, Pause, Settlement, Untold
 from mailworker.scripts import load_script
 
 if TYPE_CHECKING:
@@ -21,6 +21,9 @@ TRANSITIONS = {"accept", "claim", "mark_dot", "settle", "turn", "release", "rene
     "cancel",
     "requeue",
     "purge",
+    "untold",
+    "told",
+    "ring_untold",
 }
 LANE_KEYS = 8
 
@@ -128,6 +131,9 @@ def test_a_script_gets_as_many_keys_as_its_header_names(rig: Rig) -> None:
     rig.ledger.sweep("news")
     rig.ledger.ring("news")
     rig.ledger.stats("news")
+    rig.ledger.outbox.ring("news")
+    rig.ledger.outbox.take("news", 1, 1)
+    rig.ledger.outbox.told("news", [Untold(mail.id, MailState.SENT, b"") for mail in mails])
     rig.settle(first, "d")
     for by_hand in (rig.ledger.cancel, rig.ledger.purge, lambda lane, ids: rig.ledger.requeue(lane, ids, 1000)):
         by_hand("news", [mail.id for mail in mails])

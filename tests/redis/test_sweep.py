@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from tests.redis.conftest import Rig
 
 LANE = "news"
-NOTHING = Sweep(due=0, recovered=0, expired=0, in_doubt=0, more=False, bell_due=False)
+NOTHING = Sweep(due=0, recovered=0, expired=(), in_doubt=(), more=False, bell_due=False)
 
 
 def test_an_idle_lane_needs_no_sweep(rig: Rig) -> None:
@@ -23,7 +23,7 @@ def test_what_is_due_gets_in_line_and_a_bell_rings(rig: Rig) -> None:
     mail_id = rig.accept(delay_ms=60_000)
     assert rig.ledger.sweep(LANE) == NOTHING
     rig.make_due()
-    assert rig.ledger.sweep(LANE) == Sweep(due=1, recovered=0, expired=0, in_doubt=0, more=False, bell_due=True)
+    assert rig.ledger.sweep(LANE) == Sweep(due=1, recovered=0, expired=(), in_doubt=(), more=False, bell_due=True)
     assert (rig.state(mail_id), rig.homes(mail_id)) == ("ready", ["ready"])
     record = rig.ledger.read(mail_id)
     assert record is not None
@@ -83,7 +83,7 @@ def test_a_mail_lost_at_the_final_dot_is_held_for_a_person_if_so_wished(rig: Rig
     rig.ledger.sweep(LANE)
     rig.mark(rig.claim())
     rig.end_leases()
-    assert rig.ledger.sweep(LANE, hold=True).in_doubt == 1
+    assert rig.ledger.sweep(LANE, hold=True).in_doubt == (mail_id,)
     record = rig.ledger.read(mail_id)
     assert record is not None
     assert (record.state, record.recipients, record.payload_bytes > 0) == ("in_doubt", "dbi", True)
@@ -138,7 +138,7 @@ def test_an_expired_mail_is_not_sent_any_more(rig: Rig, was: str) -> None:
         rig.end_leases()
     rig.expire(mail_id)
     rig.make_due()
-    assert rig.ledger.sweep(LANE).expired == 1
+    assert rig.ledger.sweep(LANE).expired == (mail_id,)
     record = rig.ledger.read(mail_id)
     assert record is not None
     assert (record.state, record.due_ms, rig.homes(mail_id)) == ("expired", None, [])
@@ -149,7 +149,7 @@ def test_an_expired_mail_that_may_have_been_delivered_is_in_doubt(rig: Rig) -> N
     rig.mark(rig.claim())
     rig.expire(mail_id)
     rig.end_leases()
-    assert rig.ledger.sweep(LANE).in_doubt == 1
+    assert rig.ledger.sweep(LANE).in_doubt == (mail_id,)
     assert rig.state(mail_id) == "in_doubt"
 
 

@@ -2,5 +2,8 @@
 local READY, DUE, CLAIMS, DEAD, IN_DOUBT, BELL, PAUSE, COUNTS = unpack(KEYS, 1, 8)
 local PREFIX = string.sub(READY, 1, -6)
 
+-- Mails whose end is still to be told to their callbacks, by the ms when they are looked at next: same slot again.
+local UNTOLD = PREFIX .. 'untold'
+
 -- The record of a mail that the script itself took from one of the lane's sets: same hash tag, same Cluster slot.
 local function record_of(id) return PREFIX .. 'm:' .. id end

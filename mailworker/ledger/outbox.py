@@ -1,0 +1,43 @@
+"""The ends of mails that somebody asked to be told of.
+
+Law: at least once. What was taken and not reported as told is due again later, so a crash between the telling and the
+report tells twice; one between the end and the telling tells late.
+"""
+
+from collections.abc import Sequence
+
+from mailworker.keys import LaneKeys
+from mailworker.ledger.server import Server
+from mailworker.record import MailState, Untold
+
+# Whoever was asked to tell has begun by then, or is dead.
+_ASKED_MS = 5000
+
+
+class Outbox:
+    """Mails that have ended and have callbacks. Every method raises LedgerError."""
+
+    def __init__(self, server: Server, prefix: str, sent_ms: int, failed_ms: int) -> None:
+        self._server = server
+        self._prefix = prefix
+        self._keep = (sent_ms, failed_ms)
+
+    def take(self, lane: str, limit: int, lease_ms: int) -> tuple[Untold, ...]:
+        """Take up to `limit` mails that are due; they are due again after `lease_ms` unless they were told."""
+        answers = self._server.run("untold", self._keys(lane).every, [limit, lease_ms])
+        return tuple(Untold(mail.decode(), MailState(state.decode()), blob) for mail, state, blob in answers)
+
+    def told(self, lane: str, mails: Sequence[Untold]) -> None:
+        """Report that these ends were told."""
+        if not mails:
+            return
+        keys = self._keys(lane)
+        each = [word for mail in mails for word in (mail.id, mail.state.value)]
+        self._server.run("told", [*keys.every, *(keys.record(mail.id) for mail in mails)], [*self._keep, *each])
+
+    def ring(self, lane: str) -> bool:
+        """Whether the caller must have ends told: some are due, and nobody else was asked of late."""
+        return bool(self._server.run("ring_untold", self._keys(lane).every, [_ASKED_MS]))
+
+    def _keys(self, lane: str) -> LaneKeys:
+        return LaneKeys(self._prefix, lane)

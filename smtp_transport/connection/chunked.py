@@ -5,7 +5,7 @@ its own reply comes, whatever happens to others in its window. RSET parts the ma
 whether a transaction is still open after its chunk was refused, and nobody can know when the window is written.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,10 +19,13 @@ from smtp_transport.connection.trouble import is_out_of_step, moved, shutdown
 from smtp_transport.errors import CancelledError, ErrorKind, ProtocolError, SmtpConnectionError, SmtpError
 from smtp_transport.phase import Phase
 from smtp_transport.protocol.commands import Command, LastChunk, Rset
+from smtp_transport.protocol.machine import WHOLE
+from smtp_transport.reply import Reply
 
 _WRITE: Final = 262_144
 """Octets of one write: a mail that stands in a write that failed is in doubt, those behind it are not."""
 _RESET: Final = Rset()
+_RESET_LINE: Final = _RESET.to_bytes()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,7 @@ def _fill(course: Course, bounds: Window) -> list[Outgoing]:
         if candidate is None or not isinstance(candidate.content, bytes):
             break
         octets += candidate.size
-        commands += len(candidate.recipients) + 3
+        commands += len(candidate.whom) + 3
         if octets > bounds.octets or commands > MOST_IN_FLIGHT:
             break
         window.append(course.take())
@@ -82,13 +85,27 @@ def _send(talk: Conversation, window: list[Outgoing], permit: Permit) -> None:
         return
     going = _permitted(window, permit)
     with_reset = talk.in_transaction
-    begun, trouble = _write(talk, going, with_reset=with_reset)
+    begun, trouble, verdicts = _write(talk, going, with_reset=with_reset)
     heard = 0
+    for outgoing, verdict in zip(going, verdicts, strict=False):
+        outgoing.fates.settle(outgoing.whom, Phase.DOT, verdict)
+        heard += 1
     while trouble is None and heard < begun:
         trouble = _hear(talk, going[heard], with_reset=with_reset or heard > 0)
         heard += 1
     if trouble is None and not talk.is_mute:
         trouble = _too_many(talk)
+    if trouble is None and begun == len(going):
+        for outgoing in going:
+            outgoing.over()
+    else:
+        _give_up(going, begun, heard, trouble)
+    if trouble is not None or talk.is_mute:
+        talk.close()
+
+
+def _give_up(going: list[Outgoing], begun: int, heard: int, trouble: SmtpError | None) -> None:
+    """Note what broke a window: so many of its mails were begun, and so many of these heard of; the last met it."""
     shifted = trouble is not None and is_out_of_step(trouble)
     for number, outgoing in enumerate(going[:begun]):
         if shifted:
@@ -99,8 +116,6 @@ def _send(talk: Conversation, window: list[Outgoing], permit: Permit) -> None:
             outgoing.fates.fail(trouble)
     for outgoing in going[begun:]:
         outgoing.fates.fail(moved(trouble or _lost(), Phase.MAIL))
-    if trouble is not None or talk.is_mute:
-        talk.close()
 
 
 def _too_many(talk: Conversation) -> SmtpError | None:
@@ -124,22 +139,49 @@ def _permitted(window: list[Outgoing], permit: Permit) -> list[Outgoing]:
     return going
 
 
-def _write(talk: Conversation, going: list[Outgoing], *, with_reset: bool) -> tuple[int, SmtpError | None]:
-    """Write a window as far as it can be: tell how many mails were begun, and what broke if nothing can be heard."""
+def _write(
+    talk: Conversation, going: list[Outgoing], *, with_reset: bool
+) -> tuple[int, SmtpError | None, Sequence[Reply]]:
+    """Write a window as far as it can be.
+
+    Tell how many mails were begun, what broke if nothing can be heard, and the verdicts that were heard already.
+    """
     begun = 0
+    verdicts: Sequence[Reply] = ()
     for group in _writes(going):
         try:
             if not begun:
                 talk.overhear(Phase.MAIL)  # permission took its time
-            talk.say(*_commands(group, with_reset=with_reset or begun > 0))
+            if with_reset or len(group) < len(going):
+                talk.say(*_commands(group, with_reset=with_reset or begun > 0))
+            else:
+                verdicts = _leapt(talk, group)
         except SmtpError as error:
-            return begun, error
+            return begun, error, ()
         begun += len(group)
         for outgoing in group:
             outgoing.fates.stake(outgoing.whom)
         if talk.is_mute:
             break
-    return begun, None
+    return begun, None, verdicts
+
+
+def _leapt(talk: Conversation, window: list[Outgoing]) -> Sequence[Reply]:
+    """Write a whole window and hear it; give the verdicts if all was accepted, else none: `talk.hear` tells each reply.
+
+    Raises as `talk.say` does.
+    """
+    pieces: list[bytes] = []
+    verdicts: list[int] = []
+    count = -1  # nothing has to be reset before the first
+    for outgoing in window:
+        count += len(outgoing.whom) + 3
+        verdicts.append(count - 1)
+        assert isinstance(outgoing.content, bytes)  # noqa: S101 - tells mypy what `_fill` picks
+        pieces += (outgoing.head, b"BDAT %d LAST\r\n" % outgoing.size, outgoing.content, _RESET_LINE)
+    del pieces[-1]
+    replies = talk.leap(WHOLE, count, b"".join(pieces), lambda: _commands(window, with_reset=False))
+    return () if replies is None else [replies[number] for number in verdicts]
 
 
 def _lost() -> SmtpError:
@@ -166,8 +208,8 @@ def _commands(group: list[Outgoing], *, with_reset: bool) -> list[Command]:
         if with_reset:
             commands.append(_RESET)
         with_reset = True
-        commands.append(outgoing.mail)
-        commands += outgoing.recipients
+        commands.append(outgoing.announcement.mail)
+        commands += outgoing.announcement.rcpts
         assert isinstance(outgoing.content, bytes)  # noqa: S101 - tells mypy what `_fill` picks
         commands.append(LastChunk(outgoing.size, outgoing.content))
     return commands

@@ -6,7 +6,7 @@ is read before the failure is believed: the reason usually is in it.
 
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from smtp_transport.config import TlsConfig
@@ -15,7 +15,7 @@ from smtp_transport.connection.watch import Watch
 from smtp_transport.errors import ErrorKind, ProtocolError, SmtpConnectionError, SmtpError, SmtpTimeoutError
 from smtp_transport.phase import Phase
 from smtp_transport.protocol.commands import Command, EndOfContent
-from smtp_transport.protocol.machine import Machine, phase_of
+from smtp_transport.protocol.machine import ENDED, Leap, Machine, State, phase_of
 from smtp_transport.reply import Reply
 from smtp_transport.sasl import ChannelBinding
 from smtp_transport.stream import BindableStream, SocketStream, Stream
@@ -24,6 +24,8 @@ _CHUNK: Final = 262_144
 """Octets written under one deadline: a slow link that moves is not cut off, a stalled one is."""
 _LAST_WORDS: Final = 0.25
 """Seconds to read what a server had said before a write failed: it is already there, or it is not."""
+
+_END: Final = EndOfContent()
 
 _DIAGNOSIS: Final = 1.0
 """Seconds in which a server that waits for TLS is told from one that is only slow."""
@@ -54,6 +56,7 @@ class Conversation:
         self._machine = Machine(lmtp=lmtp)
         self._heard: deque[Reply] = deque()
         self._write_failure: SmtpError | None = None
+        self._came: bytes | SmtpError | None = None  # what a read gave that nobody has heard yet
         self._closed = False
 
     @property
@@ -108,6 +111,22 @@ class Conversation:
         # Behind content the server has nothing to say before it is complete: if it speaks, it gives up on it.
         self._write(behind + lines if behind else lines, attentive=bool(behind))
 
+    def leap(
+        self, leap: Leap, count: int, lines: bytes, commands: Callable[[], Sequence[Command]], behind: bytes = b""
+    ) -> list[Reply] | None:
+        """Say commands at once and hear all of their replies, if all goes as hoped; else None, and `hear` tells each.
+
+        `lines` are what the `count` `commands` write, `behind` octets of content. It is what `say` and `hear` come to:
+        whatever is not as hoped is left to them, with what was read until then. Raises as `say` does.
+        """
+        if not self._may_leap(leap):
+            self.say(*commands(), behind=behind)
+            return None
+        if self._write(behind + lines if behind else lines, attentive=bool(behind)):
+            return self._landed(leap, count, commands)
+        self._machine.send(*commands())
+        return None
+
     def hear(self, at_least: Phase | None = None) -> Reply:
         """Wait for the next reply. An error falls in its phase, or in phase `at_least` if more was said already."""
         if not self._heard:
@@ -122,7 +141,7 @@ class Conversation:
         if self._heard or self._closed:
             return bool(self._heard)
         try:
-            data = b"" if self._machine.failed else self._stream.read_now()
+            data = b"" if self._machine.failed else self._unheard() or self._stream.read_now()
             if data or self._machine.failed:
                 self._take(data)
         except SmtpError as error:
@@ -155,14 +174,17 @@ class Conversation:
 
         What the server says to it, or why it took no more, is told by `hear`.
         """
-        end = EndOfContent()
         if self.watch is not None:
             self.watch.poured(len(content))
-        if not self._write(content + end.to_bytes(), attentive=True):
+        leaps = self._may_leap(ENDED)
+        if not self._write(content + _END.to_bytes(), attentive=True):
             return False
-        self._machine.send(end)
+        if leaps:
+            self._heard.extend(self._landed(ENDED, 1, lambda: (_END,)) or ())
+            return True
+        self._machine.send(_END)
         if self.watch is not None:
-            self.watch.said((end,))
+            self.watch.said((_END,))
         return True
 
     def start_tls(self, tls: TlsConfig, server_name: str) -> None:
@@ -227,8 +249,33 @@ class Conversation:
             cause = error if isinstance(error, ProtocolError) else self._write_failure or self._diagnosed(error, phase)
             raise self._broken(cause, max(phase or Phase.MAIL, at_least) if at_least else phase) from error
 
+    def _may_leap(self, leap: Leap) -> bool:
+        return not (
+            self.watch is not None or self._closed or self._write_failure or self._heard
+        ) and self._machine.may_leap(leap)
+
+    def _landed(self, leap: Leap, count: int, commands: Callable[[], Sequence[Command]]) -> list[Reply] | None:
+        patience = self._final_patience if leap.start is State.CONTENT else self.patience
+        try:
+            came = self._stream.read(time.monotonic() + patience)
+        except SmtpError as error:
+            self._came = error.with_traceback(None)
+        else:
+            replies = self._machine.leapt(leap, came, count)
+            if replies is not None:
+                return replies
+            self._came = came
+        self._machine.send(*commands())
+        return None
+
     def _read(self, deadline: float) -> bytes:
-        return self._stream.read(deadline) or self._end()
+        return (self._unheard() if self._came is not None else self._stream.read(deadline)) or self._end()
+
+    def _unheard(self) -> bytes:
+        came, self._came = self._came, None
+        if isinstance(came, SmtpError):
+            raise came
+        return came or b""
 
     @staticmethod
     def _end() -> bytes:

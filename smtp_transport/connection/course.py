@@ -3,7 +3,6 @@
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from smtp_transport.connection.fates import Fates
 from smtp_transport.connection.transaction import Outgoing, Server, prepare
@@ -11,14 +10,6 @@ from smtp_transport.envelope import Transaction
 from smtp_transport.errors import SmtpError
 from smtp_transport.phase import Phase
 from smtp_transport.receipt import Receipt
-
-
-@dataclass(slots=True, eq=False)
-class _Ongoing:
-    position: int
-    fates: Fates
-    started: float
-    first: Outgoing | None
 
 
 class Course:
@@ -42,7 +33,7 @@ class Course:
         self._room = room
         self._is_fresh = is_fresh
         self._ready: deque[Outgoing] = deque()
-        self._order: deque[_Ongoing] = deque()
+        self._order: deque[Fates] = deque()
         self.mails = 0
         """How many mails were begun."""
         self.transactions = 0
@@ -56,17 +47,14 @@ class Course:
             position, transaction = next(self._rest, (0, None))
             if transaction is None:
                 return None
-            fates = Fates(transaction.envelope.recipients)
-            ongoing = _Ongoing(position, fates, time.monotonic(), None)
-            self._order.append(ongoing)
+            fates = Fates(transaction.envelope.recipients, position, time.monotonic())
+            self._order.append(fates)
             try:
-                self._ready.extend(prepare(position, transaction, fates, self._server))
+                self._ready.extend(prepare(transaction, fates, self._server))
             except SmtpError as unfit:
                 fates.fail(unfit, Phase.MAIL)
-            else:
-                ongoing.first = self._ready[0]
         following = self._ready[0]
-        if self._room is not None and self._order[-1].first is following:
+        if self._room is not None and following.is_first:
             # One that needs more transactions than a fresh link allows gets them all the same: the server will say no.
             left = self._room - self.transactions
             return following if left >= len(self._ready) or (self._is_fresh and not self.transactions) else None
@@ -76,12 +64,12 @@ class Course:
         """Begin the transaction that `peek` gave."""
         taken = self._ready.popleft()
         self.transactions += 1
-        self.mails += self._order[-1].first is taken
+        self.mails += taken.is_first
         return taken
 
     def finished(self) -> Iterator[tuple[int, Receipt]]:
         """Give positions and receipts of the mails that are done, in order."""
         order = self._order
-        while order and not order[0].fates.open:
+        while order and not order[0].open:
             done = order.popleft()
-            yield done.position, done.fates.receipt(time.monotonic() - done.started)
+            yield done.position, done.receipt(time.monotonic() - done.started)

@@ -13,12 +13,14 @@ class Fates:
     """What is known so far. A fate is noted once and stays.
 
     A mail may need several transactions, each for some of its recipients: `whom` are their positions in the envelope.
-    `open` counts the transactions that are not over.
+    `open` counts the transactions that are not over. `position` is the mail's own, `started` when its turn came.
     """
 
-    __slots__ = ("_at_stake", "_known", "_recipients", "error", "open")
+    __slots__ = ("_at_stake", "_known", "_recipients", "error", "open", "position", "started")
 
-    def __init__(self, recipients: Sequence[str], transactions: int = 1) -> None:
+    def __init__(self, recipients: Sequence[str], position: int, started: float, transactions: int = 1) -> None:
+        self.position = position
+        self.started = started
         self._recipients = recipients
         self._known: list[RecipientReceipt | None] = [None] * len(recipients)
         self._at_stake: tuple[int, ...] = ()
@@ -72,7 +74,7 @@ class Fates:
 
     def receipt(self, duration: float) -> Receipt:
         """Sum up."""
-        if None not in self._known:
+        if all(self._known):
             return Receipt(tuple(self._known), self.error, duration)  # type: ignore[arg-type]  # mypy cannot see it
         phase = (self.error.phase if self.error else None) or Phase.MAIL
         if phase is Phase.DOT:

@@ -1,6 +1,7 @@
 """Announce a mail in one round trip (RFC 2920): MAIL, all RCPT and DATA in one write, then all replies."""
 
 from contextlib import suppress
+from functools import partial
 from typing import Final
 
 from smtp_transport.connection.conversation import Conversation
@@ -9,10 +10,13 @@ from smtp_transport.connection.trouble import refused
 from smtp_transport.errors import SmtpError
 from smtp_transport.phase import Phase
 from smtp_transport.protocol.commands import Command, Data, EndOfContent, Mail, Rcpt, Rset
+from smtp_transport.protocol.machine import ANNOUNCED
 from smtp_transport.reply import Reply
 
 MOST_IN_FLIGHT: Final = 100
 """Commands in flight. If both sides filled their send buffers, both would wait for ever (RFC 2920 section 3.1)."""
+
+DATA: Final = Data().to_bytes()
 
 
 def announce_pipelined(talk: Conversation, outgoing: Outgoing) -> bool:
@@ -20,14 +24,14 @@ def announce_pipelined(talk: Conversation, outgoing: Outgoing) -> bool:
 
     Refusals are noted. Raises `SmtpError` when the link can't go on.
     """
-    commands = announcement(outgoing, with_reset=talk.in_transaction)
-    reply = None
-    for start in range(0, len(commands), MOST_IN_FLIGHT):
-        group = commands[start : start + MOST_IN_FLIGHT]
-        talk.say(*group)
-        reply = hear_announcement(talk, outgoing, group, start - commands.index(outgoing.mail) - 1)
-        if not outgoing.is_wanted:
-            break
+    count = len(outgoing.whom) + 2
+    if outgoing.in_one_chunk or talk.in_transaction or count > MOST_IN_FLIGHT:
+        reply = _in_groups(talk, outgoing)
+    else:
+        commands = partial(announcement, outgoing)
+        if talk.leap(ANNOUNCED, count, outgoing.head + DATA, commands) is not None:
+            return True
+        reply = hear_announcement(talk, outgoing, commands())
     if outgoing.in_one_chunk or reply is None or not reply.is_ready_for_data:
         return outgoing.in_one_chunk and outgoing.is_wanted
     if outgoing.is_wanted:
@@ -39,11 +43,25 @@ def announce_pipelined(talk: Conversation, outgoing: Outgoing) -> bool:
     return False
 
 
-def announcement(outgoing: Outgoing, *, with_reset: bool) -> tuple[Command, ...]:
+def _in_groups(talk: Conversation, outgoing: Outgoing) -> Reply | None:
+    """Say it in as many writes as it needs, while there is a point in it; give the last reply."""
+    commands = announcement(outgoing, with_reset=talk.in_transaction)
+    mail = next(number for number, command in enumerate(commands) if isinstance(command, Mail))
+    reply = None
+    for start in range(0, len(commands), MOST_IN_FLIGHT):
+        group = commands[start : start + MOST_IN_FLIGHT]
+        talk.say(*group)
+        reply = hear_announcement(talk, outgoing, group, start - mail - 1)
+        if not outgoing.is_wanted:
+            break
+    return reply
+
+
+def announcement(outgoing: Outgoing, *, with_reset: bool = False) -> tuple[Command, ...]:
     """Give what announces a mail: DATA stands at its end, but for content that needs BDAT."""
     reset = (Rset(),) if with_reset else ()
     data = () if outgoing.in_one_chunk else (Data(),)
-    return (*reset, outgoing.mail, *outgoing.recipients, *data)
+    return (*reset, outgoing.announcement.mail, *outgoing.announcement.rcpts, *data)
 
 
 def hear_announcement(talk: Conversation, outgoing: Outgoing, commands: tuple[Command, ...], first: int = -1) -> Reply:

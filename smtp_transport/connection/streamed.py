@@ -3,14 +3,17 @@
 RFC 2920 section 3.1 lets the content be the first of a group, and DATA the last.
 """
 
-from collections.abc import Iterator, Sequence
+import enum
+from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from typing import Final
 
-from smtp_transport.connection.alone import carry_alone, fall, hear_verdict, look_back, may_commit
+from smtp_transport.connection.alone import MOST_AT_ONCE, carry_alone, fall, hear_verdict, look_back, may_commit
 from smtp_transport.connection.conversation import Conversation
 from smtp_transport.connection.course import Course
 from smtp_transport.connection.pipelined import (
+    DATA,
     MOST_IN_FLIGHT,
     announce_pipelined,
     announcement,
@@ -21,11 +24,19 @@ from smtp_transport.connection.trouble import is_out_of_step
 from smtp_transport.errors import SmtpError
 from smtp_transport.phase import Phase
 from smtp_transport.protocol.commands import Command, EndOfContent
+from smtp_transport.protocol.machine import ENDED, FOLLOWED
 
-_MOST_OCTETS: Final = 131_072
-"""Of content that is written blindly; larger ones go alone, so that a server that gives up is heard."""
+_END: Final = EndOfContent().to_bytes()
 _BESIDES: Final = 3
 """Commands besides RCPT: the dot of the mail before, MAIL and DATA."""
+
+
+class _Heard(enum.Enum):
+    """How much of what was said with a content has been answered."""
+
+    NOTHING = "nothing: the server gave up on the content, or is gone"
+    VERDICT = "the content"
+    ALL = "the content and the next mail's announcement, whose content is waited for"
 
 
 def carry_streamed(talk: Conversation, course: Course, permit: Permit) -> Iterator[None]:
@@ -62,17 +73,17 @@ def _go_on(talk: Conversation, course: Course, outgoing: Outgoing, permit: Permi
     following = course.peek()
     if following is not None and not _fits(following):
         following = None
-    commands = announcement(following, with_reset=False) if following is not None else ()
     try:
-        is_announced = _send(talk, outgoing, commands, permit)
+        heard = _send(talk, outgoing, following, permit)
     except SmtpError as error:
         fall(talk, outgoing, error)
         return None
-    is_waited_for = False
-    if following is not None and is_announced:
+    is_waited_for = heard is _Heard.ALL
+    if following is not None and heard is not _Heard.NOTHING:
         course.take()
         try:
-            is_waited_for = hear_announcement(talk, following, commands).is_ready_for_data
+            if heard is _Heard.VERDICT:
+                is_waited_for = hear_announcement(talk, following, announcement(following)).is_ready_for_data
             if not is_waited_for:
                 look_back(talk)
                 following.over()
@@ -90,30 +101,42 @@ def _fits(outgoing: Outgoing) -> bool:
     return (
         isinstance(outgoing.content, bytes)
         and not outgoing.binary
-        and outgoing.size <= _MOST_OCTETS
-        and len(outgoing.recipients) + _BESIDES <= MOST_IN_FLIGHT
+        and outgoing.size <= MOST_AT_ONCE  # larger ones go alone, so that a server that gives up is heard
+        and len(outgoing.whom) + _BESIDES <= MOST_IN_FLIGHT
     )
 
 
-def _send(talk: Conversation, outgoing: Outgoing, commands: Sequence[Command], permit: Permit) -> bool:
+def _send(talk: Conversation, outgoing: Outgoing, following: Outgoing | None, permit: Permit) -> _Heard:
     """Write content and dot, with what announces the next mail, and hear what is said to the content.
 
-    True if the replies to the announcement are to come. Raises `SmtpError` when the link can't go on.
+    Raises `SmtpError` when the link can't go on.
     """
+    commands = partial(_commands, following)
     if not outgoing.is_wanted:
         # The server refused everyone and asked for the content all the same: an empty one ends it and reaches nobody.
         # All fates are known, so that even a link which breaks here takes nothing from this mail.
         with suppress(SmtpError):
-            talk.say(EndOfContent(), *commands)
+            talk.say(*commands())
             talk.hear()
-        return talk.is_open
+        return _Heard.VERDICT if talk.is_open else _Heard.NOTHING
     # There is no way back from 354 but to leave: every line is content until the dot.
     may_commit(outgoing, permit, Phase.BODY)
     if talk.overhear(Phase.BODY):
         # What was said before the content is no reply to it.
         outgoing.fates.settle(outgoing.whom, Phase.BODY, talk.hear())
-        return False
+        return _Heard.NOTHING
     outgoing.fates.stake(outgoing.whom)
-    talk.say(EndOfContent(), *commands, behind=b"".join(outgoing.pieces()))
-    hear_verdict(talk, outgoing, chunked=False)
-    return True
+    content = b"".join(outgoing.pieces())
+    if following is None:
+        replies = talk.leap(ENDED, 1, _END, commands, content)
+    else:
+        replies = talk.leap(FOLLOWED, len(following.whom) + _BESIDES, _END + following.head + DATA, commands, content)
+    if replies is None:
+        hear_verdict(talk, outgoing, chunked=False)
+        return _Heard.VERDICT
+    outgoing.fates.settle(outgoing.whom, Phase.DOT, replies[0])
+    return _Heard.ALL
+
+
+def _commands(following: Outgoing | None) -> tuple[Command, ...]:
+    return (EndOfContent(), *(announcement(following) if following is not None else ()))

@@ -3,39 +3,50 @@
 import traceback
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Final, Self
 
 from smtp_transport.connection.fates import Fates
 from smtp_transport.envelope import Content, StreamedContent, Transaction
 from smtp_transport.errors import ErrorKind, MessageError, SmtpError
 from smtp_transport.phase import Phase
 from smtp_transport.protocol import parameters
+from smtp_transport.protocol.announcement import Announcement
 from smtp_transport.protocol.capabilities import Capabilities, Limits
-from smtp_transport.protocol.commands import BodyType, Mail, Rcpt
+from smtp_transport.protocol.commands import BodyType
 from smtp_transport.protocol.content import canonical, checked, dot_stuffed, dot_stuffed_chunks, measured
 
 Permit = Callable[[Sequence[int]], Collection[int]]
 """Asked just before final dots are written, with the positions of the mails: answers which of them may be committed."""
 
 
+_ALONE: Final = (0,)
+"""The positions of a mail's one recipient."""
+
+
 @dataclass(slots=True, eq=False)
 class Outgoing:
-    """One transaction of a mail: the mail's position and fates, and what is to be said for whom.
+    """One transaction of a mail: the mail's fates, and what is to be said for whom.
 
+    `head` holds the lines of `announcement`; `is_first`: no other transaction of this mail comes before.
     `content` is canonical and not dot-stuffed, or as it is if `binary`. What is made while it is sent goes through
     `pieces` or `raw_pieces` to the wire.
     """
 
-    position: int
     fates: Fates = field(repr=False)
     whom: tuple[int, ...]
-    mail: Mail
-    recipients: tuple[Rcpt, ...]
+    announcement: Announcement
+    head: bytes = field(repr=False)
     content: bytes | StreamedContent = field(repr=False)
     size: int
+    is_first: bool = True
     binary: bool = False
     in_one_chunk: bool = False
     """Whether BDAT carries the content of a mail that goes alone: binary content, and the first before any window."""
+
+    @property
+    def position(self) -> int:
+        """The mail's position in the delivery."""
+        return self.fates.position
 
     @property
     def is_wanted(self) -> bool:
@@ -87,20 +98,20 @@ class Server:
         )
 
 
-def prepare(position: int, transaction: Transaction, fates: Fates, server: Server) -> list[Outgoing]:
+def prepare(transaction: Transaction, fates: Fates, server: Server) -> list[Outgoing]:
     """Translate a mail for a server. Raises `MessageError` if it cannot be sent there; nothing has been written then.
 
     There is more than one transaction if the server takes fewer recipients in one (RFC 9422).
     """
     try:
-        return _prepared(position, transaction, fates, server)
+        return _prepared(transaction, fates, server)
     except SmtpError:
         raise
     except Exception as error:  # noqa: BLE001 - `render` is foreign code: one bad mail must not stop those behind it
         raise _foreign(error, "the mail could not be rendered", Phase.MAIL) from None
 
 
-def _prepared(position: int, transaction: Transaction, fates: Fates, server: Server) -> list[Outgoing]:
+def _prepared(transaction: Transaction, fates: Fates, server: Server) -> list[Outgoing]:
     envelope, options = transaction.envelope, transaction.options
     if not envelope.recipients:
         raise _unfit("the mail has no recipient", ErrorKind.INVALID_RECIPIENT_ADDRESS)
@@ -115,29 +126,21 @@ def _prepared(position: int, transaction: Transaction, fates: Fates, server: Ser
     size = content.size if isinstance(data, StreamedContent) else len(data)
     if server.max_size is not None and size > server.max_size:
         raise _unfit(f"the mail has {size} octets, {server.max_size} are allowed", ErrorKind.MESSAGE_TOO_LARGE)
-    mail = Mail(
-        envelope.sender,
-        size if server.takes_size else None,
-        BodyType.BINARY if binary else BodyType.EIGHT_BIT if content.eight_bit else None,
-        smtputf8,
-        parameters.of_mail(options, server.capabilities, under_tls=server.under_tls) if options is not None else (),
-    )
-    if options is None:
-        recipients = tuple([Rcpt(recipient, smtputf8) for recipient in envelope.recipients])
-    else:
-        recipients = tuple(
-            [
-                Rcpt(recipient, smtputf8, parameters.of_recipient(options, number))
-                for number, recipient in enumerate(envelope.recipients)
-            ]
-        )
+    body = BodyType.BINARY if binary else BodyType.EIGHT_BIT if content.eight_bit else None
+    announced = Announcement(envelope.sender, envelope.recipients, size if server.takes_size else None, body, smtputf8)
+    if options is not None:
+        announced.parameters = parameters.of_mail(options, server.capabilities, under_tls=server.under_tls)
+        wishes = [parameters.of_recipient(options, number) for number in range(len(envelope.recipients))]
+        announced.wishes = tuple(wishes)
     groups = split(envelope.recipients, server.limits)
+    if len(groups) == 1:
+        return [Outgoing(fates, groups[0], announced, announced.to_bytes(), data, size, True, binary, binary)]
     fates.open = len(groups)
-    return [Outgoing(position, fates, whom, mail, _of(recipients, whom), data, size, binary, binary) for whom in groups]
-
-
-def _of(recipients: tuple[Rcpt, ...], whom: tuple[int, ...]) -> tuple[Rcpt, ...]:
-    return recipients if len(whom) == len(recipients) else tuple([recipients[position] for position in whom])
+    parts = [announced.part(whom) for whom in groups]
+    return [
+        Outgoing(fates, whom, part, part.to_bytes(), data, size, whom is groups[0], binary, binary)
+        for part, whom in zip(parts, groups, strict=True)
+    ]
 
 
 def _data(content: Content, *, binary: bool) -> bytes | StreamedContent:
@@ -149,7 +152,7 @@ def _data(content: Content, *, binary: bool) -> bytes | StreamedContent:
 def split(recipients: Sequence[str], limits: Limits) -> list[tuple[int, ...]]:
     """Share recipients out to transactions within the server's limits (RFC 9422): positions, in order in each."""
     if limits.recipients is None and limits.domains is None:
-        return [tuple(range(len(recipients)))]
+        return [_ALONE if len(recipients) == 1 else tuple(range(len(recipients)))]
     most, most_domains = limits.recipients or len(recipients), limits.domains or len(recipients)
     by_domain: dict[str, list[int]] = {}
     for position, recipient in enumerate(recipients):

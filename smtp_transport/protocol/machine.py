@@ -120,6 +120,28 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Leap:
+    """What commands that are written at once come to if all goes as hoped; with `asks`, the last of them is DATA."""
+
+    start: State
+    end: State
+    asks: bool = False
+
+
+WHOLE: Final = Leap(State.READY, State.READY)
+"""MAIL, RCPT and BDAT LAST, of several mails with RSET between them."""
+ANNOUNCED: Final = Leap(State.READY, State.CONTENT, asks=True)
+"""MAIL, RCPT and DATA."""
+FOLLOWED: Final = Leap(State.CONTENT, State.CONTENT, asks=True)
+"""The dot, and then the same."""
+OPENED: Final = Leap(State.READY, State.MAIL)
+NAMED: Final = Leap(State.MAIL, State.RCPT)
+NAMED_TOO: Final = Leap(State.RCPT, State.RCPT)
+ASKED: Final = Leap(State.RCPT, State.CONTENT, asks=True)
+ENDED: Final = Leap(State.CONTENT, State.READY)
+
+
 class Exchange(NamedTuple):
     """A reply and the command it belongs to; None for the greeting."""
 
@@ -227,6 +249,20 @@ class Machine:
             if not exchanges:
                 raise
         return exchanges
+
+    def may_leap(self, leap: Leap) -> bool:
+        """Whether these commands may be written now, and all that can be told of them is in their replies."""
+        return self.state is leap.start and not (self._lmtp or self._awaited) and self.quiet
+
+    def leapt(self, leap: Leap, data: bytes, count: int) -> list[Reply] | None:
+        """Give the replies to commands that were not told to `send`, if they are `count` and what was hoped for.
+
+        Otherwise None, and nothing has happened: tell `send` the commands and `feed` these bytes.
+        """
+        replies = self._reader.agreed(data, count, asks=leap.asks)
+        if replies is not None:
+            self.state = self._ahead = leap.end
+        return replies
 
     def tls_started(self) -> None:
         """Forget all that was said in plaintext (RFC 3207 section 4.2); EHLO is next."""

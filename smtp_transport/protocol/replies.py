@@ -78,6 +78,29 @@ class ReplyReader:
                 raise
         return replies
 
+    def agreed(self, data: bytes, count: int, *, asks: bool = False) -> list[Reply] | None:
+        """Give the replies if these bytes are so many of one line each, all 2xx; with `asks` 354 stands last.
+
+        Otherwise None, and nothing was taken. What `feed` gives for these bytes is the same.
+        """
+        *lines, rest = data.split(b"\n")
+        agreeing = count - asks
+        if rest or len(lines) != count or not self.idle or (asks and not lines[-1].startswith(b"354")):
+            return None
+        if data.count(b"\n2") + data.startswith(b"2") != agreeing:
+            return None
+        found = list(map(self._known.get, lines))
+        if not all(found):
+            try:
+                # One that goes on (250-) would begin a longer reply.
+                found = [
+                    known or self._take(line) for line, known in zip(lines, found, strict=True) if line[3:4] != b"-"
+                ]
+            except ProtocolError:
+                return None
+        replies = [reply for reply in found if reply is not None]
+        return replies if len(replies) == count else None
+
     def _take(self, line: bytes) -> Reply | None:
         _check_length(line)
         # A bare LF ends a line as well: it cannot be mistaken for anything else here.

@@ -1,0 +1,56 @@
+"""What opens a transaction, MAIL and each RCPT: as commands, or as the lines to write.
+
+Law: both are the same. The lines of a plain mail are put together here in one go, which costs a quarter; whatever is
+not plain goes through the commands.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from smtp_transport.protocol.commands import BodyType, Mail, Parameters, Rcpt
+from smtp_transport.protocol.grammar import is_mailbox
+
+
+@dataclass(slots=True, eq=False, repr=False)
+class Announcement:
+    """The words of one transaction, as the fields of `Mail` and `Rcpt` tell them. Nothing is checked yet.
+
+    `wishes` are the parameters of each recipient, () if none has any. Not frozen, because one is made for each mail.
+    """
+
+    sender: str
+    recipients: tuple[str, ...]
+    size: int | None = None
+    body: BodyType | None = None
+    smtputf8: bool = False
+    parameters: Parameters = ()
+    wishes: tuple[Parameters, ...] = ()
+
+    @property
+    def mail(self) -> Mail:
+        """The first command."""
+        return Mail(self.sender, self.size, self.body, self.smtputf8, self.parameters)
+
+    @property
+    def rcpts(self) -> tuple[Rcpt, ...]:
+        """The others."""
+        wishes = self.wishes or ((),) * len(self.recipients)
+        named = zip(self.recipients, wishes, strict=True)
+        return tuple([Rcpt(recipient, self.smtputf8, parameters) for recipient, parameters in named])
+
+    def part(self, whom: Sequence[int]) -> "Announcement":
+        """Give the same for those of the recipients alone who stand at these positions."""
+        recipients = tuple([self.recipients[position] for position in whom])
+        wishes = tuple([self.wishes[position] for position in whom]) if self.wishes else ()
+        return replace(self, recipients=recipients, wishes=wishes)
+
+    def to_bytes(self) -> bytes:
+        """Write all lines. Raises `MessageError` or `ProtocolError` for what the commands cannot be made of."""
+        is_plain = not (self.smtputf8 or self.parameters or self.wishes)
+        # A mailbox without SMTPUTF8 is printable ASCII, and too short to reach the limit of a line.
+        if is_plain and is_mailbox(self.sender) and all(map(is_mailbox, self.recipients)):
+            size = f" SIZE={self.size}" if self.size is not None else ""
+            body = f" BODY={self.body.value}" if self.body is not None else ""
+            named = ">\r\nRCPT TO:<".join(self.recipients)
+            return f"MAIL FROM:<{self.sender}>{size}{body}\r\nRCPT TO:<{named}>\r\n".encode()
+        return b"".join([command.to_bytes() for command in (self.mail, *self.rcpts)])

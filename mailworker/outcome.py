@@ -5,7 +5,7 @@ be opened is left out: no mail waits for what was once said of it.
 """
 
 import base64
-import binascii
+import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from typing import Any
 
 import msgpack
 
-from mailworker.sealing import KeyRing, SealError
+from mailworker.sealing import KeyRing, SealError, sealed_by
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,15 +56,42 @@ def note_of(attempt: int, fate: str, said: Said, mail_id: str, keys: KeyRing) ->
     return json.dumps(line, separators=(",", ":"))
 
 
+def keys_of_history(history: str) -> set[str]:
+    """Tell under which keys the lines of a history are; "" is no key."""
+    return {key_id for line in history.split("\n") if (key_id := sealed_by(_sealed(line))) is not None}
+
+
+def reseal_history(history: str, mail_id: str, keys: KeyRing) -> str:
+    """Put every line under the key that writes. Raises SealError."""
+    return "\n".join(_resealed(line, mail_id, keys) for line in history.split("\n"))
+
+
+def _resealed(line: str, mail_id: str, keys: KeyRing) -> str:
+    sealed = _sealed(line)
+    if sealed_by(sealed) in (None, keys.writer):
+        return line
+    again = keys.seal(keys.open(sealed, mail_id, "note"), mail_id, "note")
+    return json.dumps({**json.loads(line), "sealed": base64.b64encode(again).decode("ascii")}, separators=(",", ":"))
+
+
+def _sealed(line: str) -> bytes:
+    """Find what is sealed in a line; nothing in one that is not ours."""
+    try:
+        note = json.loads(line)
+        return base64.b64decode(note["sealed"])
+    except (TypeError, ValueError, LookupError):
+        return b""
+
+
 def open_note(line: str, mail_id: str, keys: KeyRing) -> Mapping[str, Any]:
     """Read a line of the history, with its text if that can be opened."""
     try:
         note = json.loads(line)
-        if not isinstance(note, dict):
-            return {}
-        sealed = note.pop("sealed", None)
-        if sealed is not None:
-            note["text"] = keys.open(base64.b64decode(sealed), mail_id, "note").decode()
-    except (SealError, TypeError, ValueError, binascii.Error):
-        return note if isinstance(note, dict) else {}
+    except ValueError:
+        return {}
+    if not isinstance(note, dict):
+        return {}
+    if note.pop("sealed", None) is not None:
+        with contextlib.suppress(SealError, ValueError):
+            note["text"] = keys.open(_sealed(line), mail_id, "note").decode()
     return note

@@ -7,6 +7,8 @@ Version 0 is not encrypted: what a ring without keys writes. Old keys go on read
 
 import base64
 import binascii
+import hashlib
+import hmac
 import os
 from collections.abc import Iterable
 
@@ -17,6 +19,8 @@ _MAGIC = b"MW"
 _CLEAR, _AES_GCM = 0, 1
 _NONCE_BYTES = 12
 _KEY_BYTES = 32
+# So much of a blob tells which key sealed it.
+HEAD_BYTES = 4 + 64
 
 
 class SealError(Exception):
@@ -36,6 +40,7 @@ class KeyRing:
 
     def __init__(self, keys: Iterable[tuple[str, bytes]] = ()) -> None:
         self._ciphers: dict[str, AESGCM] = {}
+        self._namer: hmac.HMAC | None = None
         for key_id, key in keys:
             if not (key_id.isascii() and key_id.isprintable() and 0 < len(key_id) <= 64):
                 raise ValueError("a sealing key's id must be 1 to 64 printable ASCII characters")
@@ -44,6 +49,10 @@ class KeyRing:
             if key_id in self._ciphers:
                 raise ValueError(f"sealing key {key_id!r} is there twice")
             self._ciphers[key_id] = AESGCM(key)
+            if len(self._ciphers) == 1:
+                # A key of its own for names, so that no key serves two purposes.
+                naming = hmac.digest(key, b"mailworker: the names of files", "sha256")
+                self._namer = hmac.new(naming, digestmod="sha256")
         self._writer = next(iter(self._ciphers), None)
 
     @classmethod
@@ -59,6 +68,24 @@ class KeyRing:
             except binascii.Error:
                 raise ValueError(f"sealing key {key_id!r} is not valid base64") from None
         return cls(keys)
+
+    @property
+    def writer(self) -> str:
+        """The id of the key that writes; "" if none does."""
+        return self._writer or ""
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The ids of all keys, the writing one first."""
+        return tuple(self._ciphers)
+
+    def name(self, data: bytes) -> str:
+        """Name content by what it is, in 64 hex digits; under a key the name tells nothing to those who lack it."""
+        if self._namer is None:
+            return hashlib.sha256(data).hexdigest()
+        namer = self._namer.copy()
+        namer.update(data)
+        return namer.hexdigest()
 
     def seal(self, data: bytes, mail_id: str, field: str) -> bytes:
         """Encrypt `data` for one field of one mail."""
@@ -88,6 +115,23 @@ class KeyRing:
             raise SealError(
                 f"key {key_id!r} does not open it: another key under the same id, or damage", True
             ) from None
+
+
+def new_key(key_id: str) -> str:
+    """Make a key, as the settings take it. Raises ValueError for an id that cannot be one."""
+    if not key_id.strip() == key_id or set(key_id) & {":", ","}:
+        raise ValueError("a sealing key's id holds no colon, no comma and no blank at its ends")
+    text = f"{key_id}:{base64.b64encode(os.urandom(_KEY_BYTES)).decode()}"
+    KeyRing.parse([text])
+    return text
+
+
+def sealed_by(head: bytes) -> str | None:
+    """Tell from the first HEAD_BYTES of a blob which key sealed it: its id, "" for none, None if this is no blob."""
+    version = head[2] if len(head) > 2 and head.startswith(_MAGIC) else None
+    if version == _CLEAR:
+        return ""
+    return head[4 : 4 + head[3]].decode("ascii", "replace") if version == _AES_GCM and len(head) > 3 else None
 
 
 def _bound_to(header: bytes, mail_id: str, field: str) -> bytes:

@@ -15,6 +15,7 @@ _COMMANDS = {
     "config": "Check the settings, or show them with secrets masked.",
     "demo": "Send varied mails through the whole road on this machine, and prove that all arrived.",
     "dev": "Run an embedded server, a mailbox, a worker and Flower until Ctrl-C.",
+    "keys": "Make sealing keys, and replace an old one by a new one.",
     "mail": "Look at mails.",
     "send": "Send an email.",
     "status": "Show what each lane holds.",

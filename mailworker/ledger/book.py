@@ -16,6 +16,7 @@ from mailworker.keys import LaneKeys, lane_of
 from mailworker.ledger.errors import LedgerError, LedgerUnavailableError, translated
 from mailworker.ledger.outbox import Outbox
 from mailworker.ledger.reading import RECORD_FIELDS, read_claim, read_record, read_stats
+from mailworker.ledger.seals import Seals
 from mailworker.ledger.server import Server
 from mailworker.log import logger
 from mailworker.record import (
@@ -71,6 +72,7 @@ class Ledger:
     def __init__(self, redis: Redis, prefix: str = "mw", policy: LedgerPolicy | None = None) -> None:
         self._server = Server(redis)
         self._prefix = prefix
+        self.seals = Seals(self._server, prefix)
         self._policy = policy or LedgerPolicy()
         self.outbox = Outbox(self._server, prefix, self._policy.sent_ms, self._policy.failed_ms)
 

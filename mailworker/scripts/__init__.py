@@ -3,7 +3,7 @@
 Law: a transition is one script, so nobody sees it half done, and it goes by one clock: the server's. Scripts run with
 EVALSHA on Redis from 6.2 on and on Valkey; those of a lane take its eight keys first, then the records that the caller
 knows of; those of `relay/` belong to no lane. A script's header is its contract: KEYS, ARGV, ANSWERS, and PARTS, the
-files of `parts/` that it begins with.
+files of `parts/` that it begins with, or - for none.
 """
 
 import hashlib
@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from importlib import resources
 
-_PARTS = re.compile(r"^-- PARTS +([a-z ]+)$", re.MULTILINE)
+_PARTS = re.compile(r"^-- PARTS +([a-z ]+|-)$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,6 @@ def load_script(name: str) -> Script:
     named = _PARTS.search(body)
     if named is None:
         raise ValueError(f"{name}.lua names no PARTS")
-    parts = [(folder / "parts" / f"{part}.lua").read_text(encoding="utf-8") for part in named[1].split()]
+    parts = [(folder / "parts" / f"{part}.lua").read_text(encoding="utf-8") for part in named[1].split() if part != "-"]
     text = "\n".join([*parts, body]).encode()
     return Script(name, text, hashlib.sha1(text, usedforsecurity=False).hexdigest())

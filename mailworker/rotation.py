@@ -1,0 +1,109 @@
+"""From one sealing key to the next: which keys the ledger's mails need, and putting all under the one that writes.
+
+Law: mails go on being accepted and sent meanwhile; what is done is done, so whoever is interrupted just begins again.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from mailworker.keys import lane_of
+from mailworker.ledger.seals import SEALED_FIELDS, Change, Heads, Seals
+from mailworker.outcome import keys_of_history, reseal_history
+from mailworker.sealing import HEAD_BYTES, KeyRing, SealError, sealed_by
+
+_MAILS_AT_ONCE = 200
+# Values are read and written in portions of so many, as payloads may be large.
+_VALUES_AT_ONCE = 50
+
+
+@dataclass(slots=True)
+class Census:
+    """How many mails need each key: `open` ones, which are yet to be sent, and `ended` ones. "" is no key at all."""
+
+    open: Counter[str] = field(default_factory=Counter)
+    ended: Counter[str] = field(default_factory=Counter)
+
+    def count(self, heads: Heads) -> None:
+        """Add a mail."""
+        counter = self.open if heads.state in _OPEN else self.ended
+        counter.update(_keys_of(heads))
+
+
+_OPEN = frozenset({"scheduled", "ready", "sending", "deferred"})
+
+
+def take_census(seals: Seals) -> Census:
+    """Count which keys the ledger's mails need. Raises LedgerError."""
+    census = Census()
+    for mails in _portions(seals):
+        for heads in mails:
+            census.count(heads)
+    return census
+
+
+def reseal(seals: Seals, keys: KeyRing, progress: Callable[[int, int], None]) -> int:
+    """Put every mail under the key that writes. `progress` hears how many mails were seen, and how many changed.
+
+    Answers how many could not be opened. Raises LedgerError.
+    """
+    seen = changed = unreadable = 0
+    for mails in _portions(seals):
+        done, failed = _reseal(seals, mails, keys)
+        seen, changed, unreadable = seen + len(mails), changed + len(done), unreadable + len(failed)
+        progress(seen, changed)
+    return unreadable
+
+
+def _reseal(seals: Seals, mails: Sequence[Heads], keys: KeyRing) -> tuple[set[str], set[str]]:
+    """Do a portion. Answers the ids of mails that were changed, and of those that could not be."""
+    done, failed = set[str](), set[str]()
+    wanted = [
+        (mail.mail_id, name)
+        for mail in mails
+        for name, head in zip(SEALED_FIELDS, mail.heads, strict=True)
+        if head and sealed_by(head) != keys.writer
+    ]
+    wanted += [(mail.mail_id, "history") for mail in mails if keys_of_history(mail.history) - {keys.writer}]
+    for first in range(0, len(wanted), _VALUES_AT_ONCE):
+        portion = wanted[first : first + _VALUES_AT_ONCE]
+        changes = []
+        for (mail_id, name), old in zip(portion, seals.read(portion), strict=True):
+            try:
+                new = None if old is None else _resealed(mail_id, name, old, keys)
+            except (SealError, ValueError):
+                failed.add(mail_id)
+                continue
+            if old is not None and new is not None:
+                changes.append(Change(mail_id, name, old, new))
+        if changes:
+            seals.replace(changes)
+            done.update(change.mail_id for change in changes)
+    return done, failed
+
+
+def _resealed(mail_id: str, name: str, old: bytes, keys: KeyRing) -> bytes:
+    if name == "history":
+        return reseal_history(old.decode(), mail_id, keys).encode()
+    return keys.seal(keys.open(old, mail_id, name), mail_id, name)
+
+
+def _keys_of(heads: Heads) -> set[str]:
+    found = {sealed_by(head) for head in heads.heads if head} | keys_of_history(heads.history)
+    return {key_id for key_id in found if key_id is not None}
+
+
+def _portions(seals: Seals) -> Iterator[list[Heads]]:
+    """Go through all mails, by lanes."""
+    by_lane: dict[str, list[str]] = {}
+    for mail_id in seals.mails():
+        try:
+            lane = lane_of(mail_id)
+        except ValueError:  # a key that is none of ours
+            continue
+        waiting = by_lane.setdefault(lane, [])
+        waiting.append(mail_id)
+        if len(waiting) == _MAILS_AT_ONCE:
+            yield seals.heads(by_lane.pop(lane), HEAD_BYTES)
+    for mails in by_lane.values():
+        yield seals.heads(mails, HEAD_BYTES)

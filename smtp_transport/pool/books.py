@@ -9,6 +9,7 @@ from smtp_transport.connection import Connection
 from smtp_transport.pool import limits as within
 from smtp_transport.pool.host_limits import HostPlace
 from smtp_transport.pool.housekeeper import Housekeeper
+from smtp_transport.pool.opening import Opening
 from smtp_transport.pool.turns import Ticket, Turns
 
 
@@ -23,6 +24,10 @@ class Link:
     heard_at: float
     host_place: HostPlace | None = None
 
+    def cut_off(self) -> None:
+        """Have whoever uses it find it gone. Any thread may call this."""
+        self.connection.abort()
+
     def close(self) -> None:
         """Close without a word, and let others connect to the host."""
         self.connection.close()
@@ -30,21 +35,24 @@ class Link:
             self.host_place.leave()
 
 
-class Books(Turns[Link | None]):
-    """The counts. A place holds None while a link is being opened."""
+class Books(Turns[Link | Opening | None]):
+    """The counts. A place holds None until its link is looked for."""
 
     def __init__(self) -> None:
         super().__init__()
         self.idle: list[Link] = []  # the longest idle first
         self.housekeeper: Housekeeper | None = None
 
-    def grant(self, ticket: Ticket, limits: PoolConfig) -> bool:
-        """Give the first in line a place, if there is one, with an idle link, if there is one. Nobody overtakes."""
-        if not within.has_room(len(self.held), limits) or not self.is_next(ticket):
-            return False
+    def has_room(self, ticket: Ticket, limits: PoolConfig) -> bool:
+        """Whether this ticket's turn has come, and there is a place. Nobody overtakes."""
+        return within.has_room(len(self.held), limits) and self.is_next(ticket)
+
+    def grant(self, ticket: Ticket) -> Link | None:
+        """Give the first in line a place, and an idle link, if there is one."""
         # The newest: it is the likeliest to be alive, and the others may idle out.
-        self.admit(ticket, self.idle.pop() if self.idle else None)
-        return True
+        link = self.idle.pop() if self.idle else None
+        self.admit(ticket, link)
+        return link
 
     def take_idled_out(self, limits: PoolConfig, now: float) -> tuple[tuple[Ticket, Link], ...]:
         """Take out the links that have been idle for too long."""
@@ -85,9 +93,10 @@ class Books(Turns[Link | None]):
         bisect.insort(self.idle, link, key=lambda other: other.idle_since)
         self.forget(ticket)
 
-    def all_links(self) -> Iterable[Link]:
-        """Give every link, idle or in use."""
-        return (*self.idle, *(link for link in self.held.values() if link is not None))
+    def all_open(self) -> Iterable[Connection | Opening]:
+        """Give every connection, idle, in use or being opened."""
+        places = (*self.idle, *(each for each in self.held.values() if each is not None))
+        return [each.connection if isinstance(each, Link) else each for each in places]
 
     def _take_out(self, count: int) -> tuple[tuple[Ticket, Link], ...]:
         """Move the longest idle links into places of their own: until it is closed, a link counts."""

@@ -6,7 +6,6 @@ import random
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -17,6 +16,7 @@ from smtp_transport.pool import limits as within
 from smtp_transport.pool.books import Books, Link
 from smtp_transport.pool.host_limits import HostLimits
 from smtp_transport.pool.housekeeper import Housekeeper
+from smtp_transport.pool.opening import Opening
 from smtp_transport.pool.turns import Ticket
 from smtp_transport.pool.watch import PoolWatch
 from smtp_transport.tls import TlsSessions
@@ -57,7 +57,8 @@ class ConnectionPool:
     ) -> None:
         self._config = config
         self._limits = config.pool
-        self._open = open or partial(Connection.open, sessions=TlsSessions())
+        self._open = open
+        self._sessions = TlsSessions()
         self._host_limits = host_limits
         self._tends_itself = tends_itself
         self._clock = clock
@@ -84,7 +85,9 @@ class ConnectionPool:
                 link = None
             if self._limits.min_idle:
                 self._have_tended(books)
-            lease.fill(link or self._new_link(deadline - self._clock()), is_reused=link is not None, now=self._clock())
+            is_reused = link is not None
+            link = link or self._new_link(books, lease.ticket, deadline - self._clock())
+            lease.fill(link, is_reused=is_reused, now=self._clock())
         except BaseException as error:
             _drop(books, lease.ticket)
             if watch is not None:
@@ -184,7 +187,7 @@ class ConnectionPool:
         if ticket is None:
             return False
         try:
-            link = self._new_link(0.0, ahead=True)
+            link = self._new_link(books, ticket, 0.0, ahead=True)
             books.held[ticket.number] = link
             self._settle(books, ticket, link, is_fit=True)
         except SmtpError:
@@ -208,7 +211,7 @@ class ConnectionPool:
         late = tuple(books.held.values())
         for link in late:
             if link is not None:
-                link.connection.abort()
+                link.cut_off()
         return not late
 
     def _books(self) -> Books:
@@ -220,8 +223,8 @@ class ConnectionPool:
             books = self._by_process.setdefault(mine, Books())
             for process in tuple(self._by_process):
                 inherited = self._by_process.pop(process, None) if process != mine else None
-                for link in inherited.all_links() if inherited else ():
-                    link.connection.close()
+                for each in inherited.all_open() if inherited else ():
+                    each.close()
         return books
 
     def _place(self, books: Books, ticket: Ticket, timeout: float) -> Link | None:
@@ -234,8 +237,8 @@ class ConnectionPool:
                 if self._is_closed:
                     raise CancelledError("the pool has been closed")
                 overdue = books.take_idled_out(self._limits, self._clock())
-                if not overdue and books.grant(ticket, self._limits):
-                    return books.held[ticket.number]
+                if not overdue and books.has_room(ticket, self._limits):
+                    return books.grant(ticket)
             if overdue:
                 self._retire(books, overdue)
                 continue
@@ -252,18 +255,31 @@ class ConnectionPool:
             f"{busy}, and none came back in {timeout:g} s; see pool.max_connections", ErrorKind.ACQUIRE_TIMEOUT
         )
 
-    def _new_link(self, patience: float, *, ahead: bool = False) -> Link:
+    def _new_link(self, books: Books, ticket: Ticket, patience: float, *, ahead: bool = False) -> Link:
         place = None
         if self._host_limits is not None:
             place = self._host_limits.take(self._config.place, self, max(0.0, patience), politely=ahead)
+        opening = Opening()
+        books.held[ticket.number] = opening
         try:
-            connection = self._open(self._config)
-        except BaseException:
+            connection = self._opened(opening)
+        except BaseException as error:
             if place is not None:
                 place.leave()
+            if opening.is_cut_off and isinstance(error, SmtpError):
+                raise CancelledError("the pool has been closed") from None
             raise
         now = self._clock()
         return Link(connection, now, within.lifetime(self._limits, self._chance()), now, now, place)
+
+    def _opened(self, opening: Opening) -> Connection:
+        if self._open is None:
+            return Connection.open(self._config, opening.dial, self._sessions)
+        connection = self._open(self._config)
+        if opening.is_cut_off:
+            connection.close()
+            raise CancelledError("the pool has been closed")
+        return connection
 
     def _is_spent(self, link: Link) -> bool:
         age = self._clock() - link.opened_at
@@ -281,7 +297,7 @@ class ConnectionPool:
     def take_back(self, books: Books, ticket: Ticket) -> None:
         """End a lease: its connection idles if it is fit, or is closed; then its place is free."""
         link = books.held.get(ticket.number)
-        if link is None or books is not self._books():
+        if not isinstance(link, Link) or books is not self._books():
             books.forget(ticket)
             return
         link.idle_since = link.heard_at = self._clock()

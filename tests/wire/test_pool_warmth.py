@@ -6,7 +6,16 @@ import threading
 
 import pytest
 
-from smtp_transport import ConnectionPool, ErrorKind, PoolConfig, SmtpError, TlsConfig
+from smtp_transport import (
+    CancelledError,
+    Connection,
+    ConnectionPool,
+    ErrorKind,
+    PoolConfig,
+    SmtpClient,
+    SmtpError,
+    TlsConfig,
+)
 from smtp_transport.testing import Close, Expect, FaultServer, Say, Stall, StartTls, behaved, greeted
 from tests.wire.pooling import counts, used
 
@@ -206,6 +215,58 @@ def test_the_end_does_not_wait_for_a_server_that_stalls(config_for, issued, ca_f
         thread.join()
         assert answered == [False]
         assert counts(pool) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("script", [[Stall()], [Say("220 hi"), Stall()]], ids=["no greeting", "no EHLO"])
+@pytest.mark.parametrize("mode", ["none", "implicit"])
+def test_the_end_cuts_off_what_is_still_being_opened(config_for, issued, ca_file, script, mode):
+    """F-CONN-06."""
+    opening = (StartTls(),) if mode == "implicit" else ()
+    with FaultServer([*opening, *script], tls=issued(), strict=False) as server:
+        # Far longer than a test may take: only the cut ends this wait.
+        config = config_for(
+            server, host="localhost", tls=mode, tls_config=TlsConfig(ca_certs=ca_file), io_timeout=3_000
+        )
+        client, ended = SmtpClient(config), []
+
+        def send():
+            with pytest.raises(CancelledError) as caught:
+                client.test_connection()
+            ended.append(caught.value)
+
+        thread = threading.Thread(target=send)
+        thread.start()
+        server.wait_until(lambda: bool(server.conversations))
+        assert client.shutdown(timeout=0.05) is False
+        thread.join(30)
+        assert [type(error) for error in ended] == [CancelledError]
+        assert client.pool_status().total == 0
+
+
+def test_the_end_cuts_off_what_a_way_of_the_caller_s_own_has_opened(config_for, server):
+    """F-CONN-06."""
+    reached, go_on, ended = threading.Event(), threading.Event(), []
+
+    def slowly(config):
+        reached.set()
+        assert go_on.wait(30)
+        return Connection.open(config)
+
+    client = SmtpClient(config_for(server), slowly)
+
+    def send():
+        with pytest.raises(CancelledError) as caught:
+            client.test_connection()
+        ended.append(caught.value)
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    assert reached.wait(30)
+    assert client.shutdown(timeout=0.01) is False
+    go_on.set()
+    thread.join(30)
+    assert len(ended) == 1
+    assert server.conversations[0].verbs == ["EHLO"]
 
 
 def test_an_end_without_a_deadline_does_not_wait(pool_of, server):

@@ -9,10 +9,10 @@ from typing import Any
 
 from mailworker.intake import open_envelope
 from mailworker.keys import lane_of
-from mailworker.log import mask_address
 from mailworker.outcome import Said, open_note, open_said
 from mailworker.record import MailRecord
 from mailworker.sealing import KeyRing, SealError
+from smtp_transport.observation import masked_address
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +79,8 @@ def report_on(record: MailRecord, keys: KeyRing) -> MailReport:
 def _recipient(address: str, letter: str, said: Said | None) -> RecipientReport:
     state = _RECIPIENT_STATES[letter]
     if said is None:
-        return RecipientReport(mask_address(address), state)
-    return RecipientReport(mask_address(address), state, said.code, said.enhanced, said.text)
+        return RecipientReport(masked_address(address), state)
+    return RecipientReport(masked_address(address), state, said.code, said.enhanced, said.text)
 
 
 def _error(record: MailRecord, history: Sequence[Mapping[str, Any]]) -> str:

@@ -9,8 +9,8 @@ import re
 from collections.abc import Container
 from dataclasses import dataclass
 
-from mailworker.log import mask_text
 from smtp_transport.errors import ErrorKind, SmtpError
+from smtp_transport.observation import masked_text
 from smtp_transport.phase import Phase
 from smtp_transport.receipt import Receipt, RecipientReceipt
 from smtp_transport.reply import Reply
@@ -132,11 +132,11 @@ def _judge_one(recipient: RecipientReceipt, error: SmtpError | None) -> Verdict:
     row = next(row for row in _TABLE if row.fits(recipient.phase, reply, error))
     if reply is not None:
         return Verdict(
-            row.fate, row.scope, reply.code, reply.enhanced, mask_text(reply.text, _MOST_TEXT), _asked_wait(reply)
+            row.fate, row.scope, reply.code, reply.enhanced, masked_text(reply.text, _MOST_TEXT), _asked_wait(reply)
         )
     if error is None:
         return Verdict(row.fate, row.scope, text=row.what, kind=row.what)
-    text, kind = mask_text(error.message, _MOST_TEXT), error.kind.value
+    text, kind = masked_text(error.message, _MOST_TEXT), error.kind.value
     return Verdict(row.fate, row.scope, error.code, error.enhanced_code, text, kind=kind)
 
 

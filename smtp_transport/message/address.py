@@ -16,6 +16,7 @@ from pydantic_core import PydanticCustomError
 from smtp_transport.fields import silently
 from smtp_transport.message import rules
 from smtp_transport.message.encoded_words import phrase
+from smtp_transport.observation.masking import masked_address
 
 _LONGEST_ADDRESS = 254  # RFC 5321 section 4.5.3.1.3, less the angle brackets
 _LONGEST_LOCAL_PART = 64  # RFC 5321 section 4.5.3.1.1
@@ -166,7 +167,7 @@ class Address:
     @property
     def masked(self) -> str:
         """`a***@example.com`, for logs."""
-        return f"{self.email[0]}***@{self.domain}"
+        return masked_address(self.email)
 
     def __repr__(self) -> str:
         return f"<Address {self.masked}>"

@@ -24,7 +24,7 @@ from smtp_transport.observation.events import (
     TlsDone,
     TlsStarted,
 )
-from smtp_transport.observation.masking import masked_lines
+from smtp_transport.observation.masking import masked_address, masked_lines, masked_text
 from smtp_transport.observation.observers import Observer, Observers
 from smtp_transport.observation.transcript import Transcript
 
@@ -50,5 +50,7 @@ __all__ = [
     "TlsDone",
     "TlsStarted",
     "Transcript",
+    "masked_address",
     "masked_lines",
+    "masked_text",
 ]

@@ -7,21 +7,34 @@ from typing import Final
 HIDDEN: Final = "***"
 _ADDRESS: Final = re.compile(
     # A match starts behind a separator only, so that a long run without @ is looked at once.
-    r'(?:"[^"@]{0,200}"|(?<![^\s<>()\[\],;:"@])([^\s<>()\[\],;:"@])[^\s<>()\[\],;:"@]*)@(\[[^\]\s]*\]|[^\s<>()\[\],;:"@]*)'
+    r"""(?:"(?:[^"\\]|\\.){0,200}"|(?<![^\s<>()\[\],;:"@])([^\s<>()\[\],;:"@])[^\s<>()\[\],;:"@]*)"""
+    r"""@(\[[^\]\s]*\]|[^\s<>()\[\],;:"@]*)"""
 )
 _PATH: Final = re.compile(r"<[^<>@]{1,512}>")
+_LINE_END: Final = re.compile(r"[\t\r\n]+")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-_MAX_LINE: Final = 512
+_MAX_TEXT: Final = 512
 _MAX_LINES: Final = 100
 
 
-def masked_text(text: str) -> str:
-    """Shorten a line, hide all of an address but one letter and the domain, and all of a path without a domain."""
+def masked_address(address: str) -> str:
+    """Give `a***@example.com`; without a domain nothing is left to see."""
+    local, at, domain = address.rpartition("@")
+    letter = local[:1].replace('"', "")
+    return f"{letter}{HIDDEN}@{domain}" if at else HIDDEN
+
+
+def masked_text(text: str, most: int = _MAX_TEXT) -> str:
+    """Make one line of at most `most` characters, that shows of an address one letter and the domain.
+
+    A path without a domain is hidden whole, a control character is shown as "?".
+    """
     shown = text
-    if len(text) > _MAX_LINE:
+    if len(text) > most:
         # The last word may be half an address, which no pattern knows.
-        shown = text[:_MAX_LINE].rpartition(" ")[0] + f" {HIDDEN}"
-    return _ADDRESS.sub(rf"\1{HIDDEN}@\2", _PATH.sub(f"<{HIDDEN}>", _CONTROL.sub("?", shown)))
+        shown = text[:most].rpartition(" ")[0] + f" {HIDDEN}"
+    shown = _CONTROL.sub("?", _LINE_END.sub(" ", shown))
+    return _ADDRESS.sub(rf"\1{HIDDEN}@\2", _PATH.sub(f"<{HIDDEN}>", shown))[:most]
 
 
 def masked_lines(lines: Iterable[str]) -> tuple[str, ...]:

@@ -6,8 +6,6 @@ import re
 import time
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from smtp_transport import (
     Connection,
@@ -22,7 +20,6 @@ from smtp_transport import (
     Transcript,
 )
 from smtp_transport import observation as seen
-from smtp_transport.observation.masking import masked_text
 from smtp_transport.stream import open_stream
 from smtp_transport.testing import (
     Close,
@@ -303,36 +300,6 @@ class TestTranscript:
         assert str(transcript) == ""
         with pytest.raises(ValueError, match="max_lines"):
             Transcript(0)
-
-
-class TestMasking:
-    @pytest.mark.parametrize(
-        ("said", "shown"),
-        [
-            ("no such user", "no such user"),
-            ("<bob@example.org>: unknown", "<b***@example.org>: unknown"),
-            ("<bob>: unknown", "<***>: unknown"),
-            ("bob@[192.0.2.1] a", "b***@[192.0.2.1] a"),
-            ('"bob smith"@example.org a', "***@example.org a"),
-            ("bob@", "b***@"),
-            ("a\x1b[2J\x00b", "a?[2J?b"),
-        ],
-    )
-    def test_addresses_and_control_characters_are_hidden(self, said, shown):
-        assert masked_text(said) == shown
-
-    def test_a_long_line_is_cut_before_the_address_that_would_be_halved(self):
-        shown = masked_text("x " * 250 + "some.one.long.local.part@example.org " + "y" * 10_000)
-        assert "local" not in shown
-        assert len(shown) < 600
-
-    def test_a_line_without_end_costs_no_time(self):
-        assert masked_text("a" * 10_000_000) == " ***"
-
-    @given(st.text(max_size=600), st.from_regex(r"[a-z][a-z0-9.+-]{3,20}", fullmatch=True))
-    def test_no_local_part_comes_through(self, around, local):
-        shown = masked_text(f"{around} {local}@example.org {around}")
-        assert f"{local}@" not in shown
 
 
 class TestInterceptors:

@@ -9,7 +9,8 @@ from smtp_transport.connection.transaction import Outgoing, Permit
 from smtp_transport.connection.trouble import is_out_of_step
 from smtp_transport.errors import CancelledError, ErrorKind, ProtocolError, SmtpError
 from smtp_transport.phase import Phase
-from smtp_transport.protocol.commands import EndOfContent, LastChunk
+from smtp_transport.protocol.commands import Chunk, EndOfContent, LastChunk
+from smtp_transport.reply import Reply
 
 Announce = Callable[[Conversation, Outgoing], bool]
 """Opens a transaction; True if the content may be sent. Refusals are noted; raises when the link can't go on."""
@@ -83,8 +84,7 @@ def hear_verdict(talk: Conversation, outgoing: Outgoing, at_least: Phase | None 
         reply = talk.hear(at_least)
         if chunked and pending and reply.code in _NOT_UNDERSTOOD:
             fates.unstake(whom)
-            told = f"the server offers CHUNKING and does not know BDAT: {reply.code}"
-            raise ProtocolError(told, ErrorKind.UNEXPECTED_RESPONSE, phase=Phase.DATA)
+            raise _no_chunks(reply)
         fates.settle(turn, Phase.DOT, reply)
 
 
@@ -123,9 +123,16 @@ def _send_chunk(talk: Conversation, outgoing: Outgoing, permit: Permit) -> None:
     may_commit(outgoing, permit, Phase.BODY)
     talk.overhear(Phase.BODY)
     fates, whom = outgoing.fates, outgoing.whom
-    talk.say(LastChunk(outgoing.size))
-    held = b""
-    for piece in outgoing.raw_pieces():
+    pieces = iter(outgoing.raw_pieces())
+    held, left = next(pieces, b""), outgoing.size
+    if held and not outgoing.knows_chunks:
+        if not _takes_an_octet(talk, outgoing, held[:1]):
+            return
+        held, left = held[1:], left - 1
+    if not left:
+        fates.stake(whom)
+    talk.say(LastChunk(left))
+    for piece in pieces:
         # The last piece is kept back until the content is known to be whole.
         gave_up = talk.pour((held,)) if held else None
         if gave_up is not None:
@@ -138,3 +145,23 @@ def _send_chunk(talk: Conversation, outgoing: Outgoing, permit: Permit) -> None:
         hear_verdict(talk, outgoing, chunked=True)
     else:
         fates.settle(whom, Phase.DOT, gave_up)
+
+
+def _takes_an_octet(talk: Conversation, outgoing: Outgoing, octet: bytes) -> bool:
+    """Send the first octet of the content as a chunk of its own; True if the server takes it, and so knows BDAT.
+
+    A server that does not would read the content as commands, and whoever wrote the mail could give them. One octet
+    without a line end is none. Raises `SmtpError` when the link can't go on.
+    """
+    reply = talk.ask(Chunk(1, octet))
+    if reply.code in _NOT_UNDERSTOOD:
+        raise _no_chunks(reply)
+    outgoing.knows_chunks = reply.is_positive
+    if not reply.is_positive:
+        outgoing.fates.settle(outgoing.whom, Phase.DATA, reply)
+    return outgoing.knows_chunks
+
+
+def _no_chunks(reply: Reply) -> ProtocolError:
+    told = f"the server offers CHUNKING and does not know BDAT: {reply.code}"
+    return ProtocolError(told, ErrorKind.UNEXPECTED_RESPONSE, phase=Phase.DATA)

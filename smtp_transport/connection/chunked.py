@@ -41,14 +41,16 @@ def carry_chunked(
 ) -> Iterator[None]:
     """Send mails as long as the link lasts; stop after each window. What became of each is noted."""
     while talk.usable and (first := course.peek()) is not None:
-        window = _fill(course, bounds) if footing.knows_chunks else []
+        window = _fill(course, bounds) if talk.takes_chunks else []
         if window:
             _send(talk, window, permit)
         elif _fits(first, bounds):
             # A server that refuses everybody, or knows no BDAT after all, may read content as commands (Postfix does
-            # while it insists on TLS): so the first of all chunks is announced before, and alone.
+            # while it insists on TLS): so the first chunk of a link is announced before, and alone.
             course.take().in_one_chunk = True
-            footing.knows_chunks = carry_alone(talk, first, permit, announce_pipelined)
+            first.knows_chunks = footing.knows_chunks
+            talk.takes_chunks = carry_alone(talk, first, permit, announce_pipelined) and first.knows_chunks
+            footing.knows_chunks = talk.takes_chunks or (talk.is_open and footing.knows_chunks)
         else:
             # Too large to be written blindly, or made while it is sent: a refusal is to be heard before the content.
             course.take()

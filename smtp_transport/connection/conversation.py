@@ -58,6 +58,8 @@ class Conversation:
         self._write_failure: SmtpError | None = None
         self._came: bytes | SmtpError | None = None  # what a read gave that nobody has heard yet
         self._closed = False
+        self.takes_chunks = False
+        """Whether the server has taken content by BDAT on this link."""
 
     @property
     def usable(self) -> bool:

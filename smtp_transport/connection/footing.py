@@ -41,7 +41,7 @@ class Footing:
         self._stumble: Stumble | None = None
         self._suspicions = 0
         self.knows_chunks = False
-        """Whether the server has answered BDAT as it should: only then is it trusted with a window."""
+        """Whether the server has answered BDAT as it should."""
 
     @property
     def stumble(self) -> Stumble | None:

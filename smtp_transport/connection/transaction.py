@@ -42,6 +42,8 @@ class Outgoing:
     binary: bool = False
     in_one_chunk: bool = False
     """Whether BDAT carries the content of a mail that goes alone: binary content, and the first before any window."""
+    knows_chunks: bool = False
+    """Whether the server has shown that it knows BDAT: else one octet goes ahead of the content, to find out."""
 
     @property
     def position(self) -> int:

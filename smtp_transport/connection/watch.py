@@ -15,7 +15,7 @@ from smtp_transport.observation import events
 from smtp_transport.observation.masking import HIDDEN, masked_lines
 from smtp_transport.observation.observers import Observers
 from smtp_transport.phase import Phase
-from smtp_transport.protocol.commands import Auth, Command, LastChunk, Mail
+from smtp_transport.protocol.commands import Auth, Chunk, Command, Mail
 from smtp_transport.protocol.machine import Exchange, phase_of
 from smtp_transport.receipt import Receipt
 
@@ -98,7 +98,7 @@ class Watch:
                     transaction=transaction,
                 )
             )
-            if isinstance(command, LastChunk) and command.content is not None:
+            if isinstance(command, Chunk) and command.content is not None:
                 self.poured(command.octets)
 
     def heard(self, exchanges: Sequence[Exchange]) -> None:

@@ -277,8 +277,8 @@ class Data(Command):
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class LastChunk(Command):
-    """Send all of the content, which commits the mail (RFC 3030 section 2).
+class Chunk(Command):
+    """Send a part of the content (RFC 3030 section 2).
 
     So many octets follow the line at once: those of `content` if it is given, else the caller writes them.
     """
@@ -294,13 +294,24 @@ class LastChunk(Command):
 
     @property
     def argument(self) -> str:
-        """The size, and that nothing comes after it."""
-        return f"{self.octets} LAST"
+        """The size."""
+        return str(self.octets)
 
     @property
     def masked(self) -> str:
         """The whole line."""
-        return f"BDAT {self.octets} LAST"
+        return f"BDAT {self.argument}"
+
+
+class LastChunk(Chunk):
+    """Send all of the content that is left, which commits the mail."""
+
+    __slots__ = ()
+
+    @property
+    def argument(self) -> str:
+        """The size, and that nothing comes after it."""
+        return f"{self.octets} LAST"
 
 
 class EndOfContent(Command):

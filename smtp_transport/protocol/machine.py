@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 from smtp_transport.errors import ErrorKind, ProtocolError
 from smtp_transport.phase import Phase
-from smtp_transport.protocol.commands import Command, EndOfContent, LastChunk
+from smtp_transport.protocol.commands import Chunk, Command, EndOfContent, LastChunk
 from smtp_transport.protocol.replies import ReplyReader
 from smtp_transport.reply import Reply
 
@@ -84,7 +84,10 @@ _GREETING: Final = Rule(frozenset(), {220: State.START, 4: State.CLOSED, 5: Stat
 _HELLO: Final = Rule(_GREETED, {2: State.READY, **_REFUSED}, Phase.EHLO, alone=True)
 _QUESTION: Final = Rule(_GREETED, {2: STAY, **_REFUSED}, alone=True)
 _UNKNOWN: Final = Rule(_HELLO_SAID, {2: STAY, **_REFUSED}, alone=True)
+_PART: Final = Rule(frozenset({State.RCPT}), {2: STAY, **_REFUSED}, Phase.DATA, alone=True)
+"""BDAT without LAST: the transaction goes on."""
 _GIVEN_UP: Final = EndOfContent()
+_ALL: Final = Rule(frozenset({State.RCPT}), {2: State.READY, **_REFUSED}, Phase.DOT)
 _COUNTED: Final = frozenset({Phase.MAIL, Phase.RCPT, Phase.DOT})
 
 # 421 is in no row: it closes the conversation wherever it comes (RFC 5321 section 3.8).
@@ -110,7 +113,7 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
         ),
         ".": Rule(frozenset({State.CONTENT}), {2: State.READY, 4: State.READY, 5: State.READY}, Phase.DOT),
         # After a refusal servers differ on whether the transaction is still open (RFC 3030 section 4.2): RSET tells.
-        "BDAT": Rule(frozenset({State.RCPT}), {2: State.READY, **_REFUSED}, Phase.DOT),
+        "BDAT": _ALL,
         "RSET": Rule(_HELLO_SAID, {2: State.READY, **_REFUSED}, Phase.MAIL),
         "NOOP": _QUESTION,
         "VRFY": _QUESTION,
@@ -209,12 +212,14 @@ class Machine:
         awaited: list[tuple[Command, Rule]] = []
         for command in commands:
             rule = RULES.get(command.verb, _UNKNOWN)
+            if rule is _ALL and not isinstance(command, LastChunk):
+                rule = _PART
             if waiting_alone or ahead not in rule.legal or (rule.once and rule.once in self._achieved):
                 raise ProtocolError(
                     f"{command.verb or 'a SASL response'} may not be said now", ErrorKind.COMMAND_SEQUENCE_ERROR
                 )
             lines.append(command.to_bytes())
-            if isinstance(command, LastChunk) and command.content is not None:
+            if isinstance(command, Chunk) and command.content is not None:
                 lines.append(command.content)
             awaited.append((command, rule))
             ahead = rule.hoped or ahead
@@ -338,4 +343,5 @@ class Machine:
 
 def phase_of(command: Command) -> Phase | None:
     """Give the phase of a mail's way that the command belongs to; None if it belongs to none."""
-    return RULES.get(command.verb, _UNKNOWN).phase
+    rule = RULES.get(command.verb, _UNKNOWN)
+    return _PART.phase if rule is _ALL and not isinstance(command, LastChunk) else rule.phase

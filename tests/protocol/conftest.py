@@ -16,7 +16,7 @@ def play() -> Iterator[Callable[..., Played]]:
         *steps: Step, offers: tuple[str, ...] = (), cut: int = 65_536, knows_chunks: bool = False, **fields: object
     ) -> Played:
         played.append(Played(offers, steps, make_config(**fields), cut))
-        played[-1].connection.footing.knows_chunks = knows_chunks
+        played[-1].connection.footing.knows_chunks = played[-1].connection._talk.takes_chunks = knows_chunks
         return played[-1]
 
     yield start

@@ -47,6 +47,8 @@ class ModelServer:
     _rcpts: list[str] = field(default_factory=list)
     _in_data: bool = False
     _chunk: int | None = None
+    _is_last: bool = False
+    _content: bytes = b""
 
     def read(self, deadline: float) -> bytes:
         assert not self.closed
@@ -109,7 +111,7 @@ class ModelServer:
         elif verb == "DATA":
             self._answer_data()
         elif verb == "BDAT":
-            self._chunk = int(line.split()[1])
+            self._chunk, self._is_last = int(line.split()[1]), line.endswith(" LAST")
         elif verb == "NOOP":
             self._out += b"250 2.0.0 ok\r\n"
         else:
@@ -156,7 +158,12 @@ class ModelServer:
             if not self.keeps_open:
                 self._reset()
             return True
-        took = self._judge(content)
+        self._content += content
+        if not self._is_last:
+            if self._decide():
+                self._out += b"250 2.0.0 go on\r\n"
+            return True
+        took = self._judge(self._content)
         if took or not self.keeps_open:
             self._reset()
         return True
@@ -183,4 +190,4 @@ class ModelServer:
         return decision == OK and not self._fault
 
     def _reset(self) -> None:
-        self._mail, self._rcpts = None, []
+        self._mail, self._rcpts, self._content = None, [], b""

@@ -1,6 +1,7 @@
 """A stream that plays a script: bytes and no socket, so that every cut and every fault is exact."""
 
 from enum import Enum
+from typing import TypeGuard
 
 from smtp_transport.config import SmtpConfig, TlsConfig
 from smtp_transport.connection import Connection
@@ -19,7 +20,11 @@ class Fault(Enum):
     NO_TLS = "no tls"  # the handshake fails
 
 
-Step = bytes | str | Fault
+class Exactly(bytes):
+    """What the client has to write, octet for octet."""
+
+
+Step = bytes | str | Exactly | Fault
 
 
 class ScriptedStream:
@@ -49,7 +54,7 @@ class ScriptedStream:
         self.read_deadlines.append(deadline)
         self._match()
         step = self._steps[0] if self._steps else Fault.STALL
-        if isinstance(step, bytes):
+        if _is_said(step):
             self._steps[0] = step[self._cut :]
             if not self._steps[0]:
                 del self._steps[0]
@@ -66,7 +71,7 @@ class ScriptedStream:
         step = self._steps[0] if self._steps else Fault.STALL
         if step is Fault.EOF or step is Fault.RESET:
             raise SmtpConnectionError("the connection was reset", ErrorKind.CONNECTION_RESET)
-        return self.read(0.0) if isinstance(step, bytes) else b""
+        return self.read(0.0) if _is_said(step) else b""
 
     def write(self, data: bytes, deadline: float, *, attentive: bool = False) -> None:
         assert not self.closed, "write after close"
@@ -91,13 +96,18 @@ class ScriptedStream:
         self.closed = True
 
     def _match(self) -> None:
-        while self._unmatched and self._steps and isinstance(self._steps[0], str):
-            expected = self._steps[0].replace("\n", "\r\n").encode() + b"\r\n"
+        while self._unmatched and self._steps and isinstance(self._steps[0], str | Exactly):
+            step = self._steps[0]
+            expected = step if isinstance(step, Exactly) else step.replace("\n", "\r\n").encode() + b"\r\n"
             if not self._unmatched.startswith(expected):
                 assert expected.startswith(self._unmatched), f"{self._unmatched!r} instead of {expected!r}"
                 return
             self._unmatched = self._unmatched[len(expected) :]
             del self._steps[0]
+
+
+def _is_said(step: Step) -> TypeGuard[bytes]:
+    return isinstance(step, bytes) and not isinstance(step, Exactly)
 
 
 GREETED: tuple[Step, ...] = (b"220 mx.example.com ESMTP\r\n", "EHLO client.example.com")

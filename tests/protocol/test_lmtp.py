@@ -19,7 +19,7 @@ def spoken(*steps: Step, mode: str = "lockstep", cut: int = 65_536) -> tuple[Con
     offer = b"250-store\r\n250-PIPELINING\r\n250 CHUNKING\r\n"
     stream = ScriptedStream(b"220 store LMTP\r\n", "LHLO client.example.com", offer, *steps, cut=cut)
     connection = Connection.over(stream, make_config(protocol="lmtp", port=24, mode=mode))
-    connection.footing.knows_chunks = True
+    connection._talk.takes_chunks = True
     return connection, stream
 
 

@@ -66,6 +66,7 @@ def test_receipts_say_what_the_server_did(
     config = make_config(mode=mode, protocol=protocol, port=2525, window_mails=data.draw(st.integers(1, 4)))
     connection = Connection.over(server, config)
     connection.footing.knows_chunks = data.draw(st.booleans())
+    connection._talk.takes_chunks = data.draw(st.booleans())
     permitted: set[int] = set()
 
     def permit(positions: Sequence[int]) -> Collection[int]:

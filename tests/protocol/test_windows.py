@@ -10,13 +10,16 @@ from smtp_transport.options import DeliveryOptions
 from smtp_transport.phase import Phase
 from smtp_transport.wire import WireMode
 from tests.protocol.mails import BOB, CAT, CONTENT, GO, MAIL, OK, QUEUED, Start, all_of, facts, receipts
-from tests.protocol.script import Fault, Step, make_transaction
+from tests.protocol.script import Exactly, Fault, Step, make_transaction
 
 OFFERS = ("PIPELINING", "CHUNKING")
 FAST = {"offers": OFFERS, "mode": "chunked", "knows_chunks": True}
 CHUNK: tuple[Step, ...] = ("BDAT 22 LAST", CONTENT)
 ONE: tuple[Step, ...] = (MAIL, OK, BOB, OK, *CHUNK, QUEUED)
 NEXT: tuple[Step, ...] = ("RSET", OK, *ONE)
+OCTET: tuple[Step, ...] = (Exactly(b"BDAT 1\r\nS"), b"250 2.0.0 go on\r\n")
+FIRST: tuple[Step, ...] = (MAIL, OK, BOB, OK, *OCTET, "BDAT 21 LAST", CONTENT[1:], QUEUED)
+BINARY = DeliveryOptions(binary=True)
 REFUSED_RCPT: tuple[Step, ...] = (MAIL, OK, BOB, b"550 5.1.1 who?\r\n", *CHUNK, b"503 5.5.1 no RCPT\r\n")
 IN_DOUBT = [("bob", Phase.DOT, None)]
 ACCEPTED = [("bob", Phase.DOT, 250)]
@@ -156,6 +159,35 @@ def test_a_refused_rset_in_a_window_makes_it_uncertain(play: Start) -> None:
 
 
 @pytest.mark.parametrize("code", [500, 502, 503, 504])
+def test_one_mail_finds_out_that_a_server_knows_no_bdat_and_none_of_its_lines_is_read_as_a_command(
+    play: Start, code: int
+) -> None:
+    refusal = f"{code} what?\r\n".encode()
+    played = play(MAIL, OK, BOB, OK, OCTET[0], refusal, **FAST | {"knows_chunks": False})
+    (receipt,) = receipts(played.connection, *[make_transaction()] * 3)
+    assert facts(receipt) == [("bob", Phase.DATA, None)]
+    assert played.connection.mode is WireMode.STREAMED
+    assert not played.connection.footing.knows_chunks
+
+
+def test_a_server_that_takes_no_content_now_has_not_proven_that_it_takes_chunks(play: Start) -> None:
+    refused = (MAIL, OK, BOB, OK, OCTET[0], b"452 4.3.1 full\r\n")
+    played = play(*refused, "RSET", OK, *FIRST, *ONE, **FAST | {"knows_chunks": False})
+    first, second, third = receipts(played.connection, *[make_transaction()] * 3)
+    assert facts(first) == [("bob", Phase.DATA, 452)]
+    assert facts(second) == facts(third) == ACCEPTED
+
+
+@pytest.mark.parametrize("end", [Fault.EOF, Fault.STALL, b"421 4.3.2 bye\r\n", b"354 go on\r\n", b"what?\r\n"])
+def test_what_ends_the_link_behind_the_first_octet_leaves_nothing_in_doubt(play: Start, end: Step) -> None:
+    played = play(MAIL, OK, BOB, OK, OCTET[0], end, **FAST | {"knows_chunks": False})
+    (receipt,) = receipts(played.connection, *[make_transaction()] * 2)
+    assert receipt.recipients[0].phase is Phase.DATA
+    assert receipt.error
+    played.stream._steps.clear()
+
+
+@pytest.mark.parametrize("code", [500, 502, 503, 504])
 def test_a_server_that_does_not_know_bdat_bounces_no_mail(play: Start, code: int) -> None:
     played = play(MAIL, OK, BOB, OK, *CHUNK, f"{code} 5.5.2 what?\r\n".encode(), **FAST)
     (receipt,) = receipts(played.connection, make_transaction())
@@ -230,26 +262,13 @@ def test_recipients_of_one_mail_have_each_their_fate_in_a_window(play: Start) ->
 
 def test_binary_content_goes_as_it_is(play: Start) -> None:
     raw = b"Subject: x\r\n\r\n\x00bare\nline\r.\r\n"
-    mail = Transaction(
-        Envelope("ann@example.com", ("bob@example.com",)), lambda _: Content(raw), DeliveryOptions(binary=True)
-    )
+    mail = Transaction(Envelope("ann@example.com", ("bob@example.com",)), lambda _: Content(raw), BINARY)
+    rest = Exactly(b"BDAT %d LAST\r\n%b" % (len(raw) - 1, raw[1:]))
     for mode in ("chunked", "pipelined"):
-        played = play(
-            f"{MAIL} BODY=BINARYMIME", OK, BOB, OK, f"BDAT {len(raw)} LAST", offers=(*OFFERS, "BINARYMIME"), mode=mode
-        )
-        played.stream._steps.append(QUEUED)
-        write = played.stream.write
-        contents: list[bytes] = []
-
-        def watched(data: bytes, deadline: float, *, attentive: bool = False, write=write, contents=contents) -> None:
-            # The script knows text alone.
-            contents.append(data[data.find(b"Subject") :] if raw in data else b"")
-            write(data.replace(raw, b""), deadline)
-
-        played.stream.write = watched
+        steps = (f"{MAIL} BODY=BINARYMIME", OK, BOB, OK, *OCTET, rest, QUEUED)
+        played = play(*steps, offers=(*OFFERS, "BINARYMIME"), mode=mode)
         (receipt,) = receipts(played.connection, mail)
         assert receipt.accepted
-        assert raw in contents
 
 
 def test_one_mail_alone_is_permitted_and_told_like_many(play: Start) -> None:
@@ -264,12 +283,34 @@ def test_the_first_chunk_of_all_is_announced_before_and_alone(play: Start) -> No
         asked.append(list(positions))
         return positions
 
-    played = play(*ONE, *ONE, *NEXT, **FAST | {"knows_chunks": False})
+    played = play(*FIRST, *ONE, *NEXT, **FAST | {"knows_chunks": False})
     before = played.stream.writes
     given = list(played.connection.deliver([make_transaction()] * 3, permit))
     assert all(receipt.accepted for _, receipt in given)
     assert asked == [[0], [1, 2]]
-    assert played.stream.writes - before == 4, "envelope, BDAT, content; a window"
+    assert played.stream.writes - before == 5, "envelope, an octet, BDAT, content; a window"
+
+
+def test_each_link_proves_again_that_it_takes_chunks_and_the_octet_once_for_all_is_enough(play: Start) -> None:
+    first = play(*FIRST, *ONE, **FAST | {"knows_chunks": False})
+    second = play(*ONE, *ONE, *NEXT, **FAST | {"knows_chunks": False})
+    second.connection.footing = first.connection.footing
+    assert all(receipt.accepted for receipt in receipts(first.connection, *[make_transaction()] * 2))
+    before = second.stream.writes
+    assert all(receipt.accepted for receipt in receipts(second.connection, *[make_transaction()] * 3))
+    assert second.stream.writes - before == 4, "envelope, BDAT, content; a window"
+
+
+@pytest.mark.parametrize("content", [b"", b"x", b"xy"])
+@pytest.mark.parametrize("mode", ["lockstep", "pipelined", "chunked"])
+def test_content_too_small_to_try_out_goes_all_the_same(play: Start, content: bytes, mode: str) -> None:
+    mail = Transaction(Envelope("ann@example.com", ("bob@example.com",)), lambda _: Content(content), BINARY)
+    octet = (Exactly(b"BDAT 1\r\nx"), OK) if content else ()
+    rest = Exactly(b"BDAT %d LAST\r\n%b" % (len(content[1:]), content[1:]))
+    steps = (f"{MAIL} BODY=BINARYMIME", OK, BOB, OK, *octet, rest, QUEUED)
+    played = play(*steps, offers=(*OFFERS, "BINARYMIME"), mode=mode)
+    (receipt,) = receipts(played.connection, mail)
+    assert receipt.accepted
 
 
 def test_a_server_that_refuses_everybody_never_sees_a_chunk(play: Start) -> None:
@@ -279,12 +320,3 @@ def test_a_server_that_refuses_everybody_never_sees_a_chunk(play: Start) -> None
     given = receipts(played.connection, *[make_transaction()] * 2)
     assert [facts(receipt) for receipt in given] == [[("bob", Phase.MAIL, 530)]] * 2
     assert played.connection.mode is WireMode.CHUNKED
-
-
-@pytest.mark.parametrize("code", [500, 502, 503, 504])
-def test_one_mail_finds_out_that_a_server_knows_no_bdat(play: Start, code: int) -> None:
-    played = play(MAIL, OK, BOB, OK, *CHUNK, f"{code} what?\r\n".encode(), **FAST | {"knows_chunks": False})
-    (receipt,) = receipts(played.connection, *[make_transaction()] * 3)
-    assert facts(receipt) == [("bob", Phase.DATA, None)]
-    assert played.connection.mode is WireMode.STREAMED
-    assert not played.connection.footing.knows_chunks

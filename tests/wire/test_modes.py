@@ -15,7 +15,7 @@ from smtp_transport import (
     WireMode,
 )
 from smtp_transport.protocol.commands import Data
-from smtp_transport.testing import Behave, Close, Expect, FaultServer, Raw, Say, Stall, behaved, greeted
+from smtp_transport.testing import Behave, FaultPlan, FaultServer, Raw, Say, Stall, behaved
 
 MANY = [f"r{number}@example.org" for number in range(25)]
 FAST = ("PIPELINING", "CHUNKING", "8BITMIME", "SIZE 10000000")
@@ -29,7 +29,7 @@ def test_every_mode_carries_a_batch_in_order(client_for, email, mode):
     assert [result.accepted for result in batch.results] == [(to,) for to in MANY]
     (conversation,) = server.conversations
     assert [b"to %s" % to.encode() in content for to, content in zip(MANY, conversation.contents, strict=True)]
-    assert conversation.verbs.count("BDAT") == (25 if mode is WireMode.CHUNKED else 0)
+    assert conversation.verbs.count("BDAT") == (26 if mode is WireMode.CHUNKED else 0)
 
 
 def test_a_batch_may_go_over_several_connections_at_once_and_keeps_its_order(client_for, email):
@@ -55,29 +55,26 @@ def test_behind_a_full_link_the_rest_goes_over_others(client_for, email):
 
 
 def test_what_one_link_learns_the_next_one_knows(client_for, email):
-    garbage = [*greeted(*FAST), Expect("MAIL"), Raw(b"what?\r\n"), Stall()]
-    with FaultServer(garbage, behaved(*FAST)) as server:
+    garbage = FaultPlan().at("MAIL", 2, Raw(b"what?\r\n"), Stall())
+    with FaultServer(behaved(*FAST, faults=garbage)) as server:
         client = client_for(server)
-        client._footing.knows_chunks = True
-        first, second = client.send_batch([email("a@example.org"), email("b@example.org")]).results
+        alone, first, second = client.send_batch([email(to) for to in MANY[:3]]).results
         assert client.stumble.mode is WireMode.CHUNKED
         assert client.send(email("c@example.org")).is_complete_success
+    assert isinstance(alone, SendResult)
     assert (first.phase, second.phase) == (Phase.DOT, Phase.DOT)
     assert "BDAT" not in server.conversations[1].verbs
 
 
 def test_a_window_of_which_something_may_have_been_taken_is_not_sent_again(client_for, email):
     """F-CONN-05: only a link on which nothing was committed costs no mail."""
-    leaving = [*greeted(*FAST), Expect("MAIL"), Say("250 ok"), Expect("RCPT"), Say("250 ok"), Expect("BDAT")]
-    # What follows the first mail's command is read by nobody.
-    leaving += [Say("250 kept"), Say("250 ok"), Say("421 4.3.2 bye"), Close()]
-    with FaultServer(leaving, behaved(*FAST)) as server:
-        client = client_for(server)
-        client._footing.knows_chunks = True
-        results = client.send_batch([email(to) for to in MANY[:3]]).results
-    assert isinstance(results[0], SendResult)
-    assert (results[1].kind, results[1].phase) == (ErrorKind.SERVER_SHUTDOWN, Phase.MAIL)
-    assert results[2].phase is Phase.DOT
+    leaving = FaultPlan().at("MAIL", 3, "421 4.3.2 bye", Stall())
+    with FaultServer(behaved(*FAST, faults=leaving)) as server:
+        alone, *window = client_for(server).send_batch([email(to) for to in MANY[:4]]).results
+    assert isinstance(alone, SendResult)
+    assert isinstance(window[0], SendResult)
+    assert (window[1].kind, window[1].phase) == (ErrorKind.SERVER_SHUTDOWN, Phase.MAIL)
+    assert window[2].phase is Phase.DOT
     assert len(server.conversations) == 1
 
 

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from mailworker.settings import RelaySettings, SettingsError
+from mailworker.relay_settings import RelaySettings
+from mailworker.settings import SettingsError
 from smtp_transport.config import Credentials, PoolConfig, SmtpConfig, TlsConfig, TlsMode
 
 

@@ -11,13 +11,13 @@ import os
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from mailworker.keys import check_lane
-from mailworker.record import MOST_ATTEMPTS, InDoubt
+from mailworker.relay_settings import LaneSettings, RelaySettings, Section
 
 PREFIX = "MAILWORKER_"
 CONFIG_NAME = "MAILWORKER_CONFIG"
@@ -27,11 +27,7 @@ class SettingsError(Exception):
     """The settings cannot be used; the text says where and how to cure it, one line a fault."""
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, use_attribute_docstrings=True)
-
-
-class RedisSettings(_Section):
+class RedisSettings(Section):
     """Where the ledger lives."""
 
     url: SecretStr = SecretStr("redis://localhost:6379/0")
@@ -49,7 +45,7 @@ class RedisSettings(_Section):
         return url
 
 
-class BrokerSettings(_Section):
+class BrokerSettings(Section):
     """Where the bells travel: a Celery broker."""
 
     url: SecretStr | None = None
@@ -65,79 +61,7 @@ class BrokerSettings(_Section):
         return name or None
 
 
-class RelaySettings(_Section):
-    """One SMTP account that mail is submitted to."""
-
-    host: str | None = None
-    """Name or address. Only workers need it."""
-    port: int = Field(587, ge=1, le=65535)
-    tls: Literal["starttls", "implicit", "opportunistic", "none"] | None = None
-    """By default `implicit` on port 465 and `starttls` (required) elsewhere."""
-    username: str | None = None
-    password: SecretStr | None = None
-    auth_method: str | None = None
-    """Force one SASL mechanism, e.g. `LOGIN`."""
-    local_hostname: str | None = None
-    """What EHLO says; by default this machine's name."""
-    connect_timeout_seconds: float = Field(30.0, gt=0, le=600)
-    io_timeout_seconds: float = Field(60.0, gt=0, le=600)
-    final_timeout_seconds: float | None = Field(None, gt=0, le=3600)
-    """How long to wait for the reply to the final dot, where giving up may double a mail; by default ten times
-    `io_timeout_seconds`, which is what RFC 5321 asks for."""
-    allow_plaintext: bool = False
-    """Speak without TLS to a host that is not this machine."""
-    ca_certs: tuple[Path, ...] = ()
-    """Files or folders of certificates to trust besides the system's."""
-    server_name: str | None = None
-    """The name that the certificate must bear, if it is not `host`."""
-    max_connections: int = Field(5, ge=1, le=20)
-    """Per worker process."""
-    idle_seconds: float = Field(300.0, gt=0, le=1800)
-    """A link that was idle longer is closed."""
-    lifetime_seconds: float = Field(3600.0, gt=0, le=14400)
-    """A link older than this is retired."""
-
-    @property
-    def final_seconds(self) -> float:
-        """The wait for the final reply, in force."""
-        return self.final_timeout_seconds or 10 * self.io_timeout_seconds
-
-    @model_validator(mode="after")
-    def _whole_account(self) -> "RelaySettings":
-        if (self.username is None) != (self.password is None):
-            raise ValueError("username and password must be set together")
-        return self
-
-
-class LaneSettings(_Section):
-    """A stream of mail with its own queues and policy."""
-
-    relay: str = "default"
-    max_attempts: int = Field(30, ge=1, le=MOST_ATTEMPTS)
-    """So many attempts, crashes included, then the mail is dead, unless it brought its own `max_attempts`."""
-    max_age_seconds: int = Field(5 * 86400, ge=60)
-    """A mail not delivered so long after it was due expires, unless it brought its own `expires` or `max_age`."""
-    in_doubt: InDoubt = "resend"
-    """After a crash or lost link at the final dot: send again, flagged, or park for a person. A mail may say itself."""
-    quick_retries: int = Field(3, ge=0, le=20)
-    """How many retries follow fast; later ones wait from a minute up to `retry_max_seconds`."""
-    quick_first_seconds: float = Field(0.5, gt=0)
-    quick_max_seconds: float = Field(30.0, gt=0)
-    slow_first_seconds: float = Field(60.0, gt=0)
-    retry_max_seconds: float = Field(86400.0, gt=0, le=86400)
-    asked_min_seconds: float = Field(1.0, ge=0)
-    """A server that asks to \"try again in N seconds\" is given at least so much,"""
-    asked_max_seconds: float = Field(86400.0, gt=0)
-    """and at most so much, time; the lane's own schedule holds where it is longer."""
-
-    @model_validator(mode="after")
-    def _bounds_in_order(self) -> "LaneSettings":
-        if self.asked_min_seconds > self.asked_max_seconds:
-            raise ValueError("asked_min_seconds must not exceed asked_max_seconds")
-        return self
-
-
-class LimitSettings(_Section):
+class LimitSettings(Section):
     """What `.delay` refuses."""
 
     message_bytes: int = Field(10 * 1024 * 1024, ge=1024, le=100 * 1024 * 1024)
@@ -145,7 +69,7 @@ class LimitSettings(_Section):
     attachments: int = Field(10, ge=0, le=50)
 
 
-class SealingSettings(_Section):
+class SealingSettings(Section):
     """Keys that encrypt what mails say before Redis sees it."""
 
     keys: tuple[SecretStr, ...] = ()
@@ -157,7 +81,7 @@ class SealingSettings(_Section):
         return tuple(k.strip() for k in keys.split(",") if k.strip()) if isinstance(keys, str) else keys
 
 
-class WorkerSettings(_Section):
+class WorkerSettings(Section):
     """How workers go about it. The defaults suit almost everybody."""
 
     slice_seconds: float = Field(5.0, gt=0, le=60)
@@ -172,7 +96,7 @@ class WorkerSettings(_Section):
     """Celery kills a drain that runs longer."""
 
 
-class RetentionSettings(_Section):
+class RetentionSettings(Section):
     """How long the records of ended mails are kept."""
 
     sent_seconds: int = Field(7 * 86400, ge=60)
@@ -232,22 +156,33 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _fit_together(self) -> "Settings":
         for name, lane in self.lanes.items():
-            if lane.relay not in self.relays:
-                raise ValueError(f"lane {name!r} names relay {lane.relay!r}, which is not among {sorted(self.relays)}")
-            relay = self.relays[lane.relay]
-            # A slice may end just after the slowest mail has begun: greeting, EHLO and AUTH, MAIL, RCPT for each
-            # recipient, DATA, and the content by the quarter of a megabyte, each as slow as its timeout allows.
-            steps = 8 + self.limits.recipients + self.limits.message_bytes // 250_000
-            waits = relay.connect_timeout_seconds + steps * relay.io_timeout_seconds + relay.final_seconds
-            longest = self.worker.slice_seconds + waits
-            if self.worker.time_limit_seconds <= longest:
-                raise ValueError(
-                    f"worker.time_limit_seconds must exceed {longest:g} s, what the slowest mail of lane {name!r} may "
-                    f"take by its relay's timeouts; raise it or lower relays.{lane.relay}.io_timeout_seconds"
-                )
+            for route in lane.relay:
+                if route.relay not in self.relays:
+                    raise ValueError(
+                        f"lane {name!r} names relay {route.relay!r}, which is not among {sorted(self.relays)}"
+                    )
+                self._fit_time_limit(name, route.relay)
         if self.worker.lease_seconds < 3 * self.worker.watch_seconds:
             raise ValueError("worker.lease_seconds must be at least three times worker.watch_seconds")
         return self
+
+    @property
+    def used_relays(self) -> tuple[str, ...]:
+        """The names of all relays that some lane uses."""
+        return tuple(sorted({route.relay for lane in self.lanes.values() for route in lane.relay}))
+
+    def _fit_time_limit(self, lane: str, name: str) -> None:
+        relay = self.relays[name]
+        # A slice may end just after the slowest mail has begun: greeting, EHLO and AUTH, MAIL, RCPT for each
+        # recipient, DATA, and the content by the quarter of a megabyte, each as slow as its timeout allows.
+        steps = 8 + self.limits.recipients + self.limits.message_bytes // 250_000
+        waits = relay.connect_timeout_seconds + steps * relay.io_timeout_seconds + relay.final_seconds
+        longest = self.worker.slice_seconds + waits
+        if self.worker.time_limit_seconds <= longest:
+            raise ValueError(
+                f"worker.time_limit_seconds must exceed {longest:g} s, what the slowest mail of lane {lane!r} may "
+                f"take by its relay's timeouts; raise it or lower relays.{name}.io_timeout_seconds"
+            )
 
     def lane(self, name: str) -> LaneSettings:
         """The lane's settings. Raises LookupError with the nearest name for a lane that is not configured."""

@@ -7,9 +7,9 @@ from mailworker.backoff import Backoff, Interval
 from mailworker.delivery import Drain, LanePolicy, Tools
 from mailworker.record import Claiming
 from mailworker.relay import smtp_config
+from mailworker.relay_settings import LaneSettings
 from mailworker.renewal import Renewer
 from mailworker.runtime import Runtime, connect, ledger_over
-from mailworker.settings import LaneSettings
 from smtp_transport.client import SmtpClient
 from smtp_transport.message import EncodedFiles
 
@@ -35,8 +35,8 @@ class Workshop:
 
     def check_relays(self) -> None:
         """Raise SettingsError unless every lane's relay could be spoken to, as far as settings tell."""
-        for lane in self._runtime.settings.lanes.values():
-            self.client(lane.relay)
+        for relay in self._runtime.settings.used_relays:
+            self.client(relay)
 
     def drain(self, lane: str) -> Drain:
         """Set up one go at a lane."""
@@ -52,7 +52,7 @@ class Workshop:
         )
         tools = Tools(
             runtime.ledger,
-            self.client(settings.relay),
+            self.client(settings.relay[0].relay),
             runtime.keys,
             _backoff(self._interval, settings),
             self.renewer,

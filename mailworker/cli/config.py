@@ -71,7 +71,7 @@ def _faults(settings: Settings) -> Iterator[str]:
         KeyRing.parse(key.get_secret_value() for key in settings.sealing.keys)
     except ValueError as error:
         yield f"{PREFIX}SEALING__KEYS: {error}"
-    for name in sorted({lane.relay for lane in settings.lanes.values()}):
+    for name in settings.used_relays:
         try:
             smtp_config(name, settings.relays[name])
         except SettingsError as error:

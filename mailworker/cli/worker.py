@@ -19,7 +19,7 @@ def command(celery_options: tuple[str, ...]) -> None:
     `celery worker` as they are; `celery worker --help` lists them.
     """
     settings = load_settings()
-    for relay in {lane.relay for lane in settings.lanes.values()}:
+    for relay in settings.used_relays:
         smtp_config(relay, settings.relays[relay])
     argv = [sys.executable, "-m", "celery", "-A", "mailworker", "worker", "--loglevel=INFO", *celery_options]
     try:

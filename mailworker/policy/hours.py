@@ -33,6 +33,10 @@ class Hours:
             raise ValueError(f"{text!r} are no hours; write e.g. 'mon-fri 08:00-20:00', 'sat,sun 10:00-24:00'")
         return cls(days, begin, end)
 
+    def __str__(self) -> str:
+        days = ",".join(_DAYS[day] for day in sorted(self.days))
+        return f"{days} {self.begin // 60:02}:{self.begin % 60:02}-{self.end // 60:02}:{self.end % 60:02}"
+
     def on(self, day: dt.date, zone: ZoneInfo) -> tuple[dt.datetime, dt.datetime] | None:
         """Give the span that begins on this day, in UTC; None if none does."""
         if day.weekday() not in self.days:

@@ -10,6 +10,7 @@ _RATE: Final = re.compile(
     r"(?P<limit>\d{1,9})(?:\s+(?P<unit>mails?|recipients?))?\s*/\s*(?P<times>\d{1,4})?\s*(?P<window>[a-z]+)"
     r"(?:\s+burst\s+(?P<burst>\d{1,9}))?"
 )
+_DOMAIN: Final = re.compile(r"\*|[a-z0-9.-]{1,253}")
 _NAMES: Final = {1: "s", 60: "min", 3600: "h", 86400: "day"}
 
 
@@ -41,3 +42,26 @@ class Rate:
         times = self.window_seconds // size
         burst = f" burst {self.burst}" if self.burst else ""
         return f"{self.limit}{unit}/{times if times > 1 else ''}{_NAMES[size]}{burst}"
+
+
+@dataclass(frozen=True, slots=True)
+class DomainRate:
+    """A rate for each recipient domain of its own, or for one: `domain` is `*` or a domain, in lower case."""
+
+    domain: str
+    rate: Rate
+
+    @classmethod
+    def parse(cls, text: str) -> "DomainRate":
+        """Read e.g. "gmail.com 20/s" or "* 100/min". Raises ValueError that shows how it is written."""
+        domain, _, rate = text.strip().lower().partition(" ")
+        if not rate or not _DOMAIN.fullmatch(domain):
+            raise ValueError(f"{text!r} limits no domain; write e.g. 'gmail.com 20/s' or '* 100/min'")
+        return cls(domain, Rate.parse(rate))
+
+    def __str__(self) -> str:
+        return f"{self.domain} {self.rate}"
+
+    def fits(self, domain: str) -> bool:
+        """Whether it is about this domain, given in lower case."""
+        return self.domain in {"*", domain}

@@ -6,9 +6,13 @@ chance decides by weight; with `sticky`, the recipient's domain does, so that on
 
 import hashlib
 import math
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from typing import Final
+
+_ROUTE: Final = re.compile(r"(?P<relay>[A-Za-z0-9_.-]{1,64})(?:\s*\*\s*(?P<weight>\d{1,4}))?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +22,37 @@ class Route:
     relay: str
     order: int = 0
     weight: int = 1
+
+    def __post_init__(self) -> None:
+        """Refuse a weight that would give nothing."""
+        if not 1 <= self.weight <= 1000:
+            raise ValueError("a relay's weight is between 1 and 1000")
+
+    @staticmethod
+    def parse_all(text: str) -> "tuple[Route, ...]":
+        """Read a lane's relays: commas part those that come one after the other, `+` those that share the work.
+
+        Raises ValueError that shows how they are written.
+        """
+        routes: list[Route] = []
+        for order, equals in enumerate(text.split(",")):
+            for part in equals.split("+"):
+                found = _ROUTE.fullmatch(part.strip())
+                if not found:
+                    raise ValueError(f"{text!r} names no relays; write e.g. 'ses, sendgrid' or 'a*3 + b, backup'")
+                routes.append(Route(found["relay"], order, int(found["weight"] or 1)))
+        if len({route.relay for route in routes}) < len(routes):
+            raise ValueError(f"{text!r} names a relay twice")
+        return tuple(routes)
+
+    @staticmethod
+    def write_all(routes: "Sequence[Route]") -> str:
+        """Write a lane's relays as `parse_all` reads them."""
+        orders = groupby(sorted(routes, key=_order), key=_order)
+        return ", ".join(" + ".join(map(str, equals)) for _, equals in orders)
+
+    def __str__(self) -> str:
+        return self.relay if self.weight == 1 else f"{self.relay}*{self.weight}"
 
 
 def in_turn(routes: Sequence[Route], chance: Callable[[], float]) -> Iterator[str]:

@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+from mailworker.policy.routes import Route
 from mailworker.settings import SettingsError, load_settings
 
 
@@ -24,7 +25,7 @@ def fault(monkeypatch, **names: str) -> str:
 
 def test_nothing_configured_is_a_whole_configuration():
     settings = load_settings()
-    assert settings.lane("default").relay == "default"
+    assert settings.lane("default").relay == (Route("default"),)
     assert settings.relays["default"].port == 587
 
 
@@ -115,3 +116,55 @@ def test_an_unknown_lane_is_told_with_the_nearest_one(monkeypatch):
     monkeypatch.setenv("MAILWORKER_LANES__BULK__RELAY", "default")
     with pytest.raises(LookupError, match="did you mean 'bulk'"):
         load_settings().lane("bluk")
+
+
+def test_what_relays_and_lanes_may_do_is_written_in_words(monkeypatch, tmp_path):
+    path = tmp_path / "mailworker.toml"
+    path.write_text(
+        """
+        [relays.ses]
+        limits = ["14/s", "50000/day"]
+        domain_limits = "gmail.com 20/s, * 100 recipients/min"
+        warm_up_start = 2026-11-01
+        warm_up_daily = [50, 100]
+        [relays.backup]
+        [relays.default]
+        [lanes.default]
+        relay = "ses*3 + default, backup"
+        hours = "mon-fri 08:00-20:00, sat 10:00-14:00"
+        time_zone = "Europe/Berlin"
+        """
+    )
+    monkeypatch.setenv("MAILWORKER_CONFIG", str(path))
+    monkeypatch.setenv("MAILWORKER_LANES__DEFAULT__LIMITS", "5/s, 100/h")
+    settings = load_settings()
+    lane, relay = settings.lanes["default"], settings.relays["ses"]
+    assert lane.relay == (Route("ses", 0, 3), Route("default", 0), Route("backup", 1))
+    assert [str(rate) for rate in lane.limits] == ["5/s", "100/h"]
+    assert [str(each) for each in relay.domain_limits] == ["gmail.com 20/s", "* 100 recipients/min"]
+    assert relay.warm_up is not None
+    assert relay.warm_up.daily == (50, 100)
+    assert settings.used_relays == ("backup", "default", "ses")
+    plain = settings.model_dump(mode="json")
+    assert plain["lanes"]["default"]["relay"] == "ses*3 + default, backup"
+    assert plain["lanes"]["default"]["hours"] == "mon,tue,wed,thu,fri 08:00-20:00, sat 10:00-14:00"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("RELAYS__DEFAULT__LIMITS", "fast", "14/s"),
+        ("RELAYS__DEFAULT__DOMAIN_LIMITS", "gmail.com", "gmail.com 20/s"),
+        ("RELAYS__DEFAULT__WARM_UP_DAILY", "50, 100", "must be set together"),
+        ("LANES__DEFAULT__HOURS", "always", "mon-fri 08:00-20:00"),
+        ("LANES__DEFAULT__TIME_ZONE", "Berlin", "Europe/Berlin"),
+        ("LANES__DEFAULT__RELAY", "a + + b", "ses, sendgrid"),
+        ("LANES__DEFAULT__RELAY", "default, default", "twice"),
+        ("LANES__DEFAULT__RELAY", "default*0", "between 1 and 1000"),
+    ],
+)
+def test_words_that_mean_nothing_are_refused_where_they_stand(monkeypatch, name, value, told):
+    monkeypatch.setenv(f"MAILWORKER_{name}", value)
+    with pytest.raises(SettingsError, match=told.replace("+", r"\+").replace("*", r"\*")) as caught:
+        load_settings()
+    assert f"MAILWORKER_{name.rpartition('__')[0]}" in str(caught.value)

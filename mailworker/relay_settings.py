@@ -1,0 +1,192 @@
+"""What can be set on a relay, and on a lane.
+
+Law: every name is flat, so that it can be written in the environment as well as in a file; lists are separated by
+commas there. What one section can tell to be wrong is told here; what takes two is told where they meet.
+"""
+
+import datetime as dt
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
+
+from mailworker.policy.hours import Hours
+from mailworker.policy.rates import DomainRate, Rate
+from mailworker.policy.routes import Route
+from mailworker.policy.warmup import WarmUp
+from mailworker.record import MOST_ATTEMPTS, InDoubt
+
+
+class Section(BaseModel):
+    """What all sections have in common: frozen, no unknown names, and no value in an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, use_attribute_docstrings=True)
+
+
+def _items(value: object) -> object:
+    """Read a list as the environment gives it."""
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def _each(parse: Callable[[str], Any]) -> BeforeValidator:
+    """Read each text of a list as a value."""
+
+    def read(value: object) -> object:
+        items = _items(value)
+        return [parse(item) if isinstance(item, str) else item for item in items] if isinstance(items, list) else items
+
+    return BeforeValidator(read)
+
+
+_Written = PlainSerializer(lambda items: ", ".join(map(str, items)), return_type=str)
+Rates = Annotated[tuple[Rate, ...], _each(Rate.parse), _Written]
+DomainRates = Annotated[tuple[DomainRate, ...], _each(DomainRate.parse), _Written]
+Spans = Annotated[tuple[Hours, ...], _each(Hours.parse), _Written]
+Counts = Annotated[tuple[int, ...], BeforeValidator(_items), _Written]
+Routes = Annotated[
+    tuple[Route, ...],
+    BeforeValidator(lambda value: Route.parse_all(value) if isinstance(value, str) else value),
+    PlainSerializer(Route.write_all, return_type=str),
+]
+
+
+class RelaySettings(Section):
+    """One SMTP account that mail is submitted to."""
+
+    host: str | None = None
+    """Name or address. Only workers need it."""
+    port: int = Field(587, ge=1, le=65535)
+    tls: Literal["starttls", "implicit", "opportunistic", "none"] | None = None
+    """By default `implicit` on port 465 and `starttls` (required) elsewhere."""
+    username: str | None = None
+    password: SecretStr | None = None
+    auth_method: str | None = None
+    """Force one SASL mechanism, e.g. `LOGIN`."""
+    local_hostname: str | None = None
+    """What EHLO says; by default this machine's name."""
+    connect_timeout_seconds: float = Field(30.0, gt=0, le=600)
+    io_timeout_seconds: float = Field(60.0, gt=0, le=600)
+    final_timeout_seconds: float | None = Field(None, gt=0, le=3600)
+    """How long to wait for the reply to the final dot, where giving up may double a mail; by default ten times
+    `io_timeout_seconds`, which is what RFC 5321 asks for."""
+    allow_plaintext: bool = False
+    """Speak without TLS to a host that is not this machine."""
+    ca_certs: tuple[Path, ...] = ()
+    """Files or folders of certificates to trust besides the system's."""
+    server_name: str | None = None
+    """The name that the certificate must bear, if it is not `host`."""
+    max_connections: int = Field(5, ge=1, le=20)
+    """Per worker process."""
+    all_connections: int | None = Field(None, ge=1, le=10_000)
+    """Of all workers together; by default as many as the relay stands."""
+    host_connections: int | None = Field(None, ge=1, le=10_000)
+    """Of all workers and all relays of the same host together."""
+    idle_seconds: float = Field(300.0, gt=0, le=1800)
+    """A link that was idle longer is closed."""
+    lifetime_seconds: float = Field(3600.0, gt=0, le=14400)
+    """A link older than this is retired."""
+    limits: Rates = ()
+    """What all workers together may send, e.g. `14/s, 50000/day`; `100 recipients/min` counts recipients."""
+    domain_limits: DomainRates = ()
+    """The same for each recipient domain, e.g. `gmail.com 20/s, * 100/min`: the first that fits a domain is its own."""
+    learns: bool = True
+    """Slow down when the relay complains of the rate, and creep up again."""
+    warm_up_start: dt.date | None = None
+    """The relay's first day (UTC); with `warm_up_daily`."""
+    warm_up_daily: Counts = ()
+    """How many mails each of its first days may carry, e.g. `50, 100, 500, 1000`."""
+    breaker_failures: int = Field(5, ge=1, le=1000)
+    """So many failures of the relay as a whole within the window open its breaker."""
+    breaker_window_seconds: float = Field(60.0, gt=0, le=86400)
+    breaker_recovery_seconds: float = Field(30.0, gt=0, le=86400)
+    """How long an open breaker leaves the relay alone, until probes find out how it does."""
+    breaker_successes: int = Field(3, ge=1, le=100)
+    """So many probes that went well close it."""
+    breaker_probes: int = Field(1, ge=1, le=100)
+    """How many probes may be under way at once, of all workers."""
+
+    @property
+    def warm_up(self) -> WarmUp | None:
+        """The daily caps, if there are any."""
+        return WarmUp(self.warm_up_start, self.warm_up_daily) if self.warm_up_start else None
+
+    @property
+    def final_seconds(self) -> float:
+        """The wait for the final reply, in force."""
+        return self.final_timeout_seconds or 10 * self.io_timeout_seconds
+
+    @model_validator(mode="after")
+    def _whole_account(self) -> "RelaySettings":
+        if (self.username is None) != (self.password is None):
+            raise ValueError("username and password must be set together")
+        return self
+
+    @model_validator(mode="after")
+    def _whole_warm_up(self) -> "RelaySettings":
+        if (self.warm_up_start is None) != (not self.warm_up_daily):
+            raise ValueError("warm_up_start and warm_up_daily must be set together")
+        _ = self.warm_up
+        return self
+
+
+class LaneSettings(Section):
+    """A stream of mail with its own queues and policy."""
+
+    relay: Routes = (Route("default"),)
+    """Its relay, or relays: `ses, sendgrid` asks the second only while the first cannot be used; `a*3 + b` shares the
+    work by weight; `a + b, c` falls back on c."""
+    sticky_domains: bool = False
+    """Where relays share the work, let the recipient's domain choose, so that one domain keeps meeting one relay."""
+    limits: Rates = ()
+    """What this lane may send, through whatever relay."""
+    hours: Spans = ()
+    """When it may send, e.g. `mon-fri 08:00-20:00, sat 10:00-14:00`; by default always."""
+    time_zone: str = "UTC"
+    """Whose hours these are, e.g. `Europe/Berlin`."""
+    max_attempts: int = Field(30, ge=1, le=MOST_ATTEMPTS)
+    """So many attempts, crashes included, then the mail is dead, unless it brought its own `max_attempts`."""
+    max_age_seconds: int = Field(5 * 86400, ge=60)
+    """A mail not delivered so long after it was due expires, unless it brought its own `expires` or `max_age`."""
+    in_doubt: InDoubt = "resend"
+    """After a crash or lost link at the final dot: send again, flagged, or park for a person. A mail may say itself."""
+    quick_retries: int = Field(3, ge=0, le=20)
+    """How many retries follow fast; later ones wait from a minute up to `retry_max_seconds`."""
+    quick_first_seconds: float = Field(0.5, gt=0)
+    quick_max_seconds: float = Field(30.0, gt=0)
+    slow_first_seconds: float = Field(60.0, gt=0)
+    retry_max_seconds: float = Field(86400.0, gt=0, le=86400)
+    asked_min_seconds: float = Field(1.0, ge=0)
+    """A server that asks to \"try again in N seconds\" is given at least so much,"""
+    asked_max_seconds: float = Field(86400.0, gt=0)
+    """and at most so much, time; the lane's own schedule holds where it is longer."""
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The time zone of its hours."""
+        return ZoneInfo(self.time_zone)
+
+    @field_validator("time_zone")
+    @classmethod
+    def _known_zone(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise ValueError("is no time zone known here; write e.g. 'Europe/Berlin' or 'UTC'") from None
+        return name
+
+    @model_validator(mode="after")
+    def _bounds_in_order(self) -> "LaneSettings":
+        if self.asked_min_seconds > self.asked_max_seconds:
+            raise ValueError("asked_min_seconds must not exceed asked_max_seconds")
+        return self

@@ -4,6 +4,7 @@ import logging
 import pickle
 import re
 import time
+from collections import Counter
 
 import pytest
 

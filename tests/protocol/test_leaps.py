@@ -195,8 +195,11 @@ class Recorded(ModelServer):
     keeps_open=st.booleans(),
     asks_in_vain=st.booleans(),
     knows_chunks=st.booleans(),
+    takes_chunks=st.booleans(),
 )
-@example(sizes=[1, 2, 3], decisions=[], cut=65_536, keeps_open=True, asks_in_vain=False, knows_chunks=True)
+@example(
+    sizes=[1, 2, 3], decisions=[], cut=65_536, keeps_open=True, asks_in_vain=False, knows_chunks=True, takes_chunks=True
+)
 def test_whoever_leaps_says_the_same_and_finds_the_same(
     mode: WireMode,
     sizes: list[int],
@@ -206,6 +209,7 @@ def test_whoever_leaps_says_the_same_and_finds_the_same(
     keeps_open: bool,
     asks_in_vain: bool,
     knows_chunks: bool,
+    takes_chunks: bool,
 ) -> None:
     """Where somebody observes, each reply is heard by itself; where nobody does, groups are heard at once."""
 
@@ -217,6 +221,7 @@ def test_whoever_leaps_says_the_same_and_finds_the_same(
         config = make_config(mode=mode, window_mails=3, observers=observers)
         connection = Connection.over(server, config)
         connection.footing.knows_chunks = knows_chunks
+        connection._talk.takes_chunks = takes_chunks
         mails = [transaction(number, size) for number, size in enumerate(sizes)]
         found = [(position, plain(receipt)) for position, receipt in connection.deliver(mails, permit)]
         return server.written, found, connection.usable
@@ -233,7 +238,7 @@ def plain(receipt: Receipt) -> tuple[Any, ...]:
 def test_a_server_to_which_all_is_well_is_leapt_through(mode: WireMode, monkeypatch: pytest.MonkeyPatch) -> None:
     server = ModelServer(itertools.repeat("ok"))
     connection = Connection.over(server, make_config(mode=mode))
-    connection.footing.knows_chunks = True
+    connection._talk.takes_chunks = True
     said: list[Command] = []
     monkeypatch.setattr(Machine, "send", lambda _, *commands: said.extend(commands))
     mails = [transaction(number, 2) for number in range(5)]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mailworker.ledger import LedgerError, LedgerFullError, LedgerUnavailableError
     from mailworker.options import RefusedError
     from mailworker.results import MailFailedError, MailResult
-    from mailworker.tasks import send_email
+    from mailworker.tasks import BulkError, send_email
     from smtp_transport.message import (
         Address,
         Attachment,
@@ -35,6 +35,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "Address": "smtp_transport.message",
     "Attachment": "smtp_transport.message",
+    "BulkError": "mailworker.tasks",
     "AutoSubmitted": "smtp_transport.message",
     "Calendar": "smtp_transport.message",
     "Email": "smtp_transport.message",
@@ -58,6 +59,7 @@ __all__ = [
     "Address",
     "Attachment",
     "AutoSubmitted",
+    "BulkError",
     "Calendar",
     "Email",
     "EmailBuilder",

@@ -8,7 +8,7 @@ import mmap
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 import celery
 from celery.utils.time import get_exponential_backoff_interval
 from kombu import Exchange, Queue
+from kombu.pools import producers
 
 from mailworker.log import logger
 from mailworker.runtime import Runtime
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 DRAIN = "mailworker.drain"
 SEND_EMAIL = "mailworker.send_email"
+TELL = "mailworker.tell"
 # Where messages go that nobody here can use: whole, for their owner to find.
 FOREIGN_QUEUE = "mailworker.foreign"
 
@@ -106,6 +108,27 @@ class MailApp(celery.Celery):
             logger.warning("the bell of lane %s was not published (%s)", lane, type(error).__name__)
             return False
         return True
+
+    def ask_to_tell(self, lane: str) -> None:
+        """Have the ends of a lane's mails told by one of its workers. If that fails the watch asks again."""
+        try:
+            self.send_task(TELL, (lane,), queue=queue_of(lane), ignore_result=True)
+        except Exception as error:  # noqa: BLE001 - whatever the broker's client raises
+            logger.warning("the callbacks of lane %s wait for the broker (%s)", lane, type(error).__name__)
+
+    def call_back(self, task: str, args: Sequence[Any], kwargs: Mapping[str, Any], options: Mapping[str, Any]) -> None:
+        """Publish another app's task by its name, on the queue that it named. Raises what the broker's client does."""
+        there = dict(options)
+        if not there.get("exchange"):
+            # By name, and never declared anew: the queue is somebody else's.
+            name = there["queue"]
+            there["queue"] = Queue(name, Exchange(""), routing_key=name, no_declare=True)
+        url = self.runtime.settings.broker.callback_url
+        if url is None:
+            self.send_task(task, list(args), dict(kwargs), **there)
+            return
+        with producers[self.connection_for_write(url.get_secret_value())].acquire(block=True) as producer:
+            self.send_task(task, list(args), dict(kwargs), producer=producer, **there)
 
     @contextmanager
     def undisturbed(self) -> Iterator[None]:

@@ -17,7 +17,7 @@ import msgpack
 
 from mailworker.keys import new_mail_id
 from mailworker.options import Options, RefusedError
-from mailworker.record import Claim, NewMail
+from mailworker.record import Claim, NewMail, Untold
 from mailworker.sealing import KeyRing, SealError
 from smtp_transport.envelope import Envelope, Transaction
 from smtp_transport.errors import MessageError
@@ -95,7 +95,7 @@ class Intake:
 
     def _admit(self, what: AnyMessage | Mapping[str, Any], options: Options, mail_id: str, now_ms: int) -> NewMail:
         try:
-            email, envelope = self._stamped(_read(what), now_ms)
+            email, envelope = self._stamped(read_email(what), now_ms)
             payload = msgpack.packb(pack(email) if isinstance(email, Email) else pack_raw(email), use_bin_type=True)
             self._check_size(email, len(payload))
         except MessageError as error:  # what a RawEmail is refused for, and a file that is gone
@@ -186,7 +186,13 @@ def open_envelope(mail_id: str, blob: bytes, keys: KeyRing) -> tuple[str, tuple[
     return sender, tuple(recipients), message_id
 
 
-def _read(what: AnyMessage | Mapping[str, Any]) -> Email | RawEmail:
+def open_callbacks(mail: Untold, keys: KeyRing) -> bytes:
+    """Read whom to tell of a mail's end. Raises SealError."""
+    return keys.open(mail.callbacks, mail.id, "callbacks")
+
+
+def read_email(what: AnyMessage | Mapping[str, Any]) -> Email | RawEmail:
+    """Read what callers hand over. Raises RefusedError, or ValidationError for a mapping that is no email."""
     if isinstance(what, Email | RawEmail):
         return what
     if isinstance(what, bytes | Message):

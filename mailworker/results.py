@@ -13,6 +13,7 @@ from celery.exceptions import TimeoutError as CeleryTimeoutError
 from celery.result import AsyncResult
 
 from mailworker.celery import app as mail_app
+from mailworker.options import RefusedError
 from mailworker.report import MailReport
 
 _CELERY_STATES = {
@@ -60,6 +61,10 @@ class MailResult(AsyncResult[Any]):
     def revoke(self, *_: Any, **__: Any) -> None:
         """Cancel the mail, unless it is being sent or has ended; then nothing happens. `state` tells."""
         self.app.runtime.cancel(self.id)  # type: ignore[attr-defined]
+
+    def __reduce__(self) -> Any:
+        """The id is all there is."""
+        return MailResult, (self.id,)
 
     def __repr__(self) -> str:
         return f"<MailResult {self.id}>"
@@ -112,6 +117,14 @@ class LedgerBackend(BaseBackend):
         """Keep nothing: the ledger has it already."""
         del task_id, state, traceback, request, kwargs
         return result
+
+    def apply_chord(self, header_result_args: Any, body: Any, **kwargs: Any) -> None:
+        """Note in the chord's body how many mails it waits for; the mails themselves will count."""
+        del kwargs
+        _, results = header_result_args
+        if not all(isinstance(result, MailResult) for result in results):
+            raise RefusedError("a chord of mails has mails only in its header, and no groups or other tasks")
+        body["mailworker_chord_size"] = len(results)
 
     def forget(self, task_id: str) -> None:
         """Forget nothing: a mail's record lives as long as retention says."""

@@ -52,6 +52,8 @@ class BrokerSettings(Section):
     """A Celery broker URL; by default the ledger's own Redis."""
     foreign_queue: str | None = "celery"
     """A queue in which apps without this package leave `mailworker.send_email` messages; empty: none."""
+    callback_url: SecretStr | None = None
+    """Where the tasks of `link`, `link_error`, chains and chords are published; by default where the bells are."""
     timeout_seconds: float = Field(3.0, gt=0, le=60)
     """How long publishing a bell may take; a lost bell only costs a moment."""
 

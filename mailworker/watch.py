@@ -12,7 +12,7 @@ from typing import Any
 from celery import bootsteps, signals
 
 from mailworker.celery import app, queue_of
-from mailworker.ledger import Ledger, LedgerError
+from mailworker.ledger import Ledger, LedgerError, Sweep
 from mailworker.log import logger
 from mailworker.settings import SettingsError
 
@@ -24,11 +24,17 @@ class Lookout:
     """
 
     def __init__(
-        self, ledger: Ledger, lanes: Mapping[str, bool], ring: Callable[[str], bool], lease_seconds: float
+        self,
+        ledger: Ledger,
+        lanes: Mapping[str, bool],
+        ring: Callable[[str], bool],
+        lease_seconds: float,
+        after_sweep: Callable[[str, Sweep], object] = lambda _lane, _sweep: None,
     ) -> None:
         self._ledger = ledger
         self._lanes = lanes
         self._ring = ring
+        self._after_sweep = after_sweep
         self._lease_seconds = lease_seconds
         self._blind_until = 0.0
 
@@ -62,6 +68,14 @@ class Lookout:
                 self._ring(lane)
             if sweep.recovered:
                 logger.warning("lane %s: %d mails of a dead or stalled worker are ready again", lane, sweep.recovered)
+            self._after_sweep(lane, sweep)
+
+
+def _after_sweep(lane: str, sweep: Sweep) -> None:
+    """Have told what is untold. Raises LedgerError."""
+    del sweep
+    if app.workshop.watched_ledger.outbox.ring(lane):
+        app.ask_to_tell(lane)
 
 
 class Watch(bootsteps.StartStopStep):
@@ -82,7 +96,7 @@ class Watch(bootsteps.StartStopStep):
             for name, lane in settings.lanes.items()
             if queue_of(name) in app.amqp.queues.consume_from
         }
-        lookout = Lookout(app.workshop.watched_ledger, lanes, app.ring, settings.worker.lease_seconds)
+        lookout = Lookout(app.workshop.watched_ledger, lanes, app.ring, settings.worker.lease_seconds, _after_sweep)
         worker.timer.call_after(0, lookout.begin)
         worker.timer.call_after(0, lookout.look)
         self._entry = worker.timer.call_repeatedly(settings.worker.watch_seconds, lookout.look)

@@ -7,6 +7,7 @@ report tells twice; one between the end and the telling tells late.
 from collections.abc import Sequence
 
 from mailworker.keys import LaneKeys
+from mailworker.ledger.errors import translated
 from mailworker.ledger.server import Server
 from mailworker.record import MailState, Untold
 
@@ -38,6 +39,21 @@ class Outbox:
     def ring(self, lane: str) -> bool:
         """Whether the caller must have ends told: some are due, and nobody else was asked of late."""
         return bool(self._server.run("ring_untold", self._keys(lane).every, [_ASKED_MS]))
+
+    def gather(self, group: str, place: int, mail_id: str, ttl_ms: int) -> dict[int, str]:
+        """Note a mail of a group as ended, for `ttl_ms`; answers all that have, by their places."""
+        key = f"{self._prefix}:chord:{group}"
+        with translated(), self._server.redis.pipeline(transaction=True) as pipe:
+            pipe.hset(key, str(place), mail_id)
+            pipe.pexpire(key, ttl_ms)
+            pipe.hgetall(key)
+            *_, ended = pipe.execute()
+        return {int(at): mail.decode() for at, mail in ended.items()}
+
+    def forget(self, group: str) -> None:
+        """Forget a group that was told of."""
+        with translated():
+            self._server.redis.delete(f"{self._prefix}:chord:{group}")
 
     def _keys(self, lane: str) -> LaneKeys:
         return LaneKeys(self._prefix, lane)

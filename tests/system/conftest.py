@@ -31,7 +31,7 @@ def wait_until(what: Callable[[], object], why: str, seconds: float = PATIENCE) 
 class Worker:
     """A worker started as a user would: `celery -A mailworker worker`, in a process group of its own."""
 
-    def __init__(self, log: Path, *arguments: str) -> None:
+    def __init__(self, log: Path, *arguments: str, app: str = "mailworker") -> None:
         self.log = log
         with log.open("ab") as output:
             self.process = subprocess.Popen(
@@ -40,7 +40,7 @@ class Worker:
                     "-m",
                     "celery",
                     "-A",
-                    "mailworker",
+                    app,
                     "worker",
                     "--loglevel=INFO",
                     "--without-mingle",

@@ -66,6 +66,7 @@ docs-table: setup
 
 bench: setup
 	$(BIN)/python -m bench transport
+	$(BIN)/python -m bench queue
 
 setup: $(STAMP)
 

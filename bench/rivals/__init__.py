@@ -1,0 +1,1 @@
+"""What people use instead: each as its own documentation has it, with the settings that make it fastest and safe."""

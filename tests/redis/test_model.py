@@ -264,7 +264,8 @@ class LedgerMachine(RuleBasedStateMachine):
         if is_owner:
             mail.state, mail.is_marked = "deferred", False
             self.model.count("deferred")
-            mail.due = int(self.rig.redis.zscore(self.rig.keys.due, mail.id))
+            # The same call may have ended it since.
+            mail.due = int(self.rig.redis.zscore(self.rig.keys.due, mail.id) or 0)
         return mail.state if is_own else "fenced"
 
     @precondition(lambda self: self.claims)

@@ -21,7 +21,7 @@ class Envelope:
     @property
     def needs_smtputf8(self) -> bool:
         """Whether some address cannot be written in ASCII (RFC 6531)."""
-        return not (self.sender.isascii() and all(r.isascii() for r in self.recipients))
+        return not (self.sender.isascii() and "".join(self.recipients).isascii())
 
 
 @dataclass(frozen=True, slots=True)

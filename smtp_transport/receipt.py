@@ -9,6 +9,8 @@ from smtp_transport.reply import Reply
 
 _QUEUED_AS = re.compile(r"\bqueued as ([A-Za-z0-9._-]{4,64})|\bid[= ]([A-Za-z0-9._-]{4,64})", re.IGNORECASE)
 
+_DOT = Phase.DOT  # looking it up in the enum each time costs more than comparing
+
 
 @dataclass(frozen=True, slots=True)
 class RecipientReceipt:
@@ -25,7 +27,7 @@ class RecipientReceipt:
     @property
     def is_accepted(self) -> bool:
         """Whether the server took responsibility for the mail to this recipient."""
-        return self.phase is Phase.DOT and self.reply is not None and self.reply.is_positive
+        return self.phase is _DOT and self.reply is not None and self.reply.is_positive
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,7 @@ class Receipt:
     @property
     def accepted(self) -> tuple[str, ...]:
         """Addresses that the server took."""
-        return tuple(r.address for r in self.recipients if r.is_accepted)
+        return tuple([r.address for r in self.recipients if r.is_accepted])
 
     @property
     def final_reply(self) -> Reply | None:

@@ -24,6 +24,7 @@ from smtp_transport.reply import Reply
 
 _WRITE: Final = 262_144
 """Octets of one write: a mail that stands in a write that failed is in doubt, those behind it are not."""
+_DOT: Final = Phase.DOT  # an enum looks its members up each time
 _RESET: Final = Rset()
 _RESET_LINE: Final = _RESET.to_bytes()
 
@@ -90,7 +91,7 @@ def _send(talk: Conversation, window: list[Outgoing], permit: Permit) -> None:
     begun, trouble, verdicts = _write(talk, going, with_reset=with_reset)
     heard = 0
     for outgoing, verdict in zip(going, verdicts, strict=False):
-        outgoing.fates.settle(outgoing.whom, Phase.DOT, verdict)
+        outgoing.fates.settle(outgoing.whom, _DOT, verdict)
         heard += 1
     while trouble is None and heard < begun:
         trouble = _hear(talk, going[heard], with_reset=with_reset or heard > 0)

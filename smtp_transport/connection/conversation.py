@@ -22,6 +22,7 @@ from smtp_transport.stream import BindableStream, SocketStream, Stream
 
 _CHUNK: Final = 262_144
 """Octets written under one deadline: a slow link that moves is not cut off, a stalled one is."""
+_AT_ONCE: Final = (0,)
 _LAST_WORDS: Final = 0.25
 """Seconds to read what a server had said before a write failed: it is already there, or it is not."""
 
@@ -225,8 +226,8 @@ class Conversation:
         """Write, piece by piece; False if it failed, which is kept."""
         write = self._stream.write
         try:
-            for start in range(0, len(data), _CHUNK):
-                piece = data if len(data) <= _CHUNK else data[start : start + _CHUNK]
+            for start in range(0, len(data), _CHUNK) if len(data) > _CHUNK else _AT_ONCE:
+                piece = data[start : start + _CHUNK] if len(data) > _CHUNK else data
                 if attentive:
                     write(piece, self._deadline(), attentive=True)
                 else:

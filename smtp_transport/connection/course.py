@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from smtp_transport.connection.fates import Fates
 from smtp_transport.connection.transaction import Outgoing, Server, prepare
@@ -41,23 +41,24 @@ class Course:
 
     def peek(self) -> Outgoing | None:
         """Give the next transaction; None if there is none, or no room for all of its mail."""
-        while self._ready and not self._ready[0].fates.open:
-            self._ready.popleft()  # its mail was given up with an earlier one
-        while not self._ready:
+        ready = self._ready
+        while ready and not ready[0].fates.open:
+            ready.popleft()  # its mail was given up with an earlier one
+        while not ready:
             position, transaction = next(self._rest, (0, None))
             if transaction is None:
                 return None
             fates = Fates(transaction.envelope.recipients, position, time.monotonic())
             self._order.append(fates)
             try:
-                self._ready.extend(prepare(transaction, fates, self._server))
+                ready.extend(prepare(transaction, fates, self._server))
             except SmtpError as unfit:
                 fates.fail(unfit, Phase.MAIL)
-        following = self._ready[0]
+        following = ready[0]
         if self._room is not None and following.is_first:
             # One that needs more transactions than a fresh link allows gets them all the same: the server will say no.
             left = self._room - self.transactions
-            return following if left >= len(self._ready) or (self._is_fresh and not self.transactions) else None
+            return following if left >= len(ready) or (self._is_fresh and not self.transactions) else None
         return following
 
     def take(self) -> Outgoing:
@@ -67,9 +68,11 @@ class Course:
         self.mails += taken.is_first
         return taken
 
-    def finished(self) -> Iterator[tuple[int, Receipt]]:
-        """Give positions and receipts of the mails that are done, in order."""
-        order = self._order
+    def finished(self) -> list[tuple[int, Receipt]]:
+        """Give positions and receipts of the mails that are done since, in order."""
+        order, now = self._order, time.monotonic()
+        done: list[tuple[int, Receipt]] = []
         while order and not order[0].open:
-            done = order.popleft()
-            yield done.position, done.receipt(time.monotonic() - done.started)
+            fates = order.popleft()
+            done.append((fates.position, fates.receipt(now - fates.started)))
+        return done

@@ -180,6 +180,7 @@ class Connection:
         course = Course(transactions, self._server, self._room, is_fresh=not self._transactions)
         steps = self._carry(mode, course, permit)
         trouble: SmtpError | None = None
+        watch = self._talk.watch
         goes_on = True
         while goes_on:
             try:
@@ -192,11 +193,11 @@ class Connection:
             if not goes_on:
                 self._close_if_broken()
             for position, receipt in course.finished():
-                if trouble is None and isinstance(receipt.error, _LINK_ERRORS):
+                if receipt.error is not None and trouble is None and isinstance(receipt.error, _LINK_ERRORS):
                     trouble = receipt.error
                     self.footing.broke(mode, trouble, f"{self._config.host}:{self._config.port}")
-                if self._talk.watch is not None:
-                    self._talk.watch.delivered(receipt)
+                if watch is not None:
+                    watch.delivered(receipt)
                 yield position, receipt
         if trouble is None and course.mails:
             self.footing.went_well()

@@ -124,8 +124,8 @@ def _prepared(transaction: Transaction, fates: Fates, server: Server) -> list[Ou
         raise _unfit("the mail needs SMTPUTF8, which the server does not offer", ErrorKind.CAPABILITY_MISMATCH)
     if content.eight_bit and not (server.eight_bit_mime or binary):
         raise _unfit("the mail needs 8BITMIME, which the server does not offer", ErrorKind.CAPABILITY_MISMATCH)
-    data = _data(content, binary=binary)
-    size = content.size if isinstance(data, StreamedContent) else len(data)
+    data = content.data if content.is_proven else _data(content, binary=binary)
+    size = len(data) if isinstance(data, bytes) else data.size
     if server.max_size is not None and size > server.max_size:
         raise _unfit(f"the mail has {size} octets, {server.max_size} are allowed", ErrorKind.MESSAGE_TOO_LARGE)
     body = BodyType.BINARY if binary else BodyType.EIGHT_BIT if content.eight_bit else None
@@ -148,7 +148,7 @@ def _prepared(transaction: Transaction, fates: Fates, server: Server) -> list[Ou
 def _data(content: Content, *, binary: bool) -> bytes | StreamedContent:
     if isinstance(content, StreamedContent):
         return content
-    return content.data if content.is_proven or binary else canonical(content.data)
+    return content.data if binary else canonical(content.data)
 
 
 def split(recipients: Sequence[str], limits: Limits) -> list[tuple[int, ...]]:

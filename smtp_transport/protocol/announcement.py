@@ -6,9 +6,12 @@ not plain goes through the commands.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from smtp_transport.protocol.commands import BodyType, Mail, Parameters, Rcpt
 from smtp_transport.protocol.grammar import is_mailbox
+
+_BETWEEN: Final = ">\r\nRCPT TO:<"
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -46,11 +49,11 @@ class Announcement:
 
     def to_bytes(self) -> bytes:
         """Write all lines. Raises `MessageError` or `ProtocolError` for what the commands cannot be made of."""
-        is_plain = not (self.smtputf8 or self.parameters or self.wishes)
+        sender, recipients = self.sender, self.recipients
+        is_plain = not (self.smtputf8 or self.parameters or self.wishes) and is_mailbox(sender)
         # A mailbox without SMTPUTF8 is printable ASCII, and too short to reach the limit of a line.
-        if is_plain and is_mailbox(self.sender) and all(map(is_mailbox, self.recipients)):
-            size = f" SIZE={self.size}" if self.size is not None else ""
-            body = f" BODY={self.body.value}" if self.body is not None else ""
-            named = ">\r\nRCPT TO:<".join(self.recipients)
-            return f"MAIL FROM:<{self.sender}>{size}{body}\r\nRCPT TO:<{named}>\r\n".encode()
+        if is_plain and (is_mailbox(recipients[0]) if len(recipients) == 1 else all(map(is_mailbox, recipients))):
+            size = "" if self.size is None else f" SIZE={self.size}"
+            body = "" if self.body is None else f" BODY={self.body.value}"
+            return f"MAIL FROM:<{sender}>{size}{body}\r\nRCPT TO:<{_BETWEEN.join(recipients)}>\r\n".encode()
         return b"".join([command.to_bytes() for command in (self.mail, *self.rcpts)])

@@ -5,10 +5,14 @@ Only whole-buffer operations, so that 25 MB cost milliseconds. What comes in pie
 size was announced by then.
 """
 
+import re
 from collections.abc import Iterable, Iterator
+from typing import Final
 
 from smtp_transport.errors import ErrorKind, MessageError
 from smtp_transport.phase import Phase
+
+_DOTTED: Final = re.compile(rb"\n\.")
 
 
 def canonical(data: bytes) -> bytes:
@@ -24,7 +28,8 @@ def canonical(data: bytes) -> bytes:
 
 def dot_stuffed(data: bytes) -> bytes:
     """Double the dot that begins a line of canonical data; what follows may be the final dot."""
-    stuffed = data.replace(b"\r\n.", b"\r\n..")
+    # Most content has no such line, and a search for it costs less than half of a replacement of nothing.
+    stuffed = data.replace(b"\r\n.", b"\r\n..") if _DOTTED.search(data) else data
     return b"." + stuffed if stuffed.startswith(b".") else stuffed
 
 

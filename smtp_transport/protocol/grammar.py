@@ -62,7 +62,7 @@ def is_mailbox(text: str, *, utf8: bool = False) -> bool:
     found = (_MAILBOX_UTF8 if utf8 else _MAILBOX).fullmatch(text)
     if found is None:
         return False
-    if text.isascii():
+    if not utf8 or text.isascii():
         return len(text) <= MAX_LOCAL_PART or (len(found[1]) <= MAX_LOCAL_PART and len(text) <= MAX_PATH - 2)
     if _CONTROL_BEYOND_ASCII.search(text):
         return False

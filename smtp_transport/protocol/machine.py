@@ -257,7 +257,12 @@ class Machine:
 
     def may_leap(self, leap: Leap) -> bool:
         """Whether these commands may be written now, and all that can be told of them is in their replies."""
-        return self.state is leap.start and not (self._lmtp or self._awaited) and self.quiet
+        return (
+            self.state is leap.start
+            and not (self._lmtp or self._awaited)
+            and self._failure is None
+            and self._reader.idle
+        )
 
     def leapt(self, leap: Leap, data: bytes, count: int) -> list[Reply] | None:
         """Give the replies to commands that were not told to `send`, if they are `count` and what was hoped for.

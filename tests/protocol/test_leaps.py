@@ -105,7 +105,7 @@ def test_nobody_leaps_from_elsewhere_with_something_unanswered_or_half_read(
 LINES = st.sampled_from(
     [
         *(b"250 ok\r\n", b"250 2.1.0 ok\n", b"250\r\n", b"250 2.0.0 queued as \xff\r\n", b"299 \x00\r\n"),
-        *(b"354 go\r\n", b"450 later\r\n", b"421 bye\r\n", b"250-more\r\n"),
+        *(b"354 go\r\n", b"334 what\r\n", b"450 later\r\n", b"421 bye\r\n", b"250-more\r\n"),
         *(b"25", b"\r\n", b"noise\r\n", b"250 " + b"x" * 9000 + b"\r\n"),
     ]
 )

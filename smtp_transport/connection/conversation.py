@@ -22,7 +22,6 @@ from smtp_transport.stream import BindableStream, SocketStream, Stream
 
 _CHUNK: Final = 262_144
 """Octets written under one deadline: a slow link that moves is not cut off, a stalled one is."""
-_AT_ONCE: Final = (0,)
 _LAST_WORDS: Final = 0.25
 """Seconds to read what a server had said before a write failed: it is already there, or it is not."""
 
@@ -122,7 +121,8 @@ class Conversation:
         `lines` are what the `count` `commands` write, `behind` octets of content. It is what `say` and `hear` come to:
         whatever is not as hoped is left to them, with what was read until then. Raises as `say` does.
         """
-        if not self._may_leap(leap):
+        is_plain = self.watch is None and not (self._closed or self._write_failure or self._heard)
+        if not (is_plain and self._machine.may_leap(leap)):
             self.say(*commands(), behind=behind)
             return None
         if self._write(behind + lines if behind else lines, attentive=bool(behind)):
@@ -179,10 +179,9 @@ class Conversation:
         """
         if self.watch is not None:
             self.watch.poured(len(content))
-        leaps = self._may_leap(ENDED)
         if not self._write(content + _END.to_bytes(), attentive=True):
             return False
-        if leaps:
+        if self.watch is None and self._machine.may_leap(ENDED):
             self._heard.extend(self._landed(ENDED, 1, lambda: (_END,)) or ())
             return True
         self._machine.send(_END)
@@ -226,18 +225,21 @@ class Conversation:
         """Write, piece by piece; False if it failed, which is kept."""
         write = self._stream.write
         try:
-            for start in range(0, len(data), _CHUNK) if len(data) > _CHUNK else _AT_ONCE:
-                piece = data[start : start + _CHUNK] if len(data) > _CHUNK else data
+            start, end = 0, len(data)
+            while True:
+                piece = data[start : start + _CHUNK] if end > _CHUNK else data
                 if attentive:
                     write(piece, self._deadline(), attentive=True)
                 else:
                     write(piece, self._deadline())
+                start += _CHUNK
+                if start >= end:
+                    return True
         except SmtpError as error:
             # Its frames hold what was written, and that may be a password.
             self._write_failure = error.with_traceback(None)
             self._write_failure.__context__ = None
             return False
-        return True
 
     def _listen(self, at_least: Phase | None) -> None:
         machine = self._machine
@@ -251,11 +253,6 @@ class Conversation:
         except SmtpError as error:
             cause = error if isinstance(error, ProtocolError) else self._write_failure or self._diagnosed(error, phase)
             raise self._broken(cause, max(phase or Phase.MAIL, at_least) if at_least else phase) from error
-
-    def _may_leap(self, leap: Leap) -> bool:
-        return not (
-            self.watch is not None or self._closed or self._write_failure or self._heard
-        ) and self._machine.may_leap(leap)
 
     def _landed(self, leap: Leap, count: int, commands: Callable[[], Sequence[Command]]) -> list[Reply] | None:
         patience = self._final_patience if leap.start is State.CONTENT else self.patience

@@ -14,7 +14,7 @@ from mailworker.intake import Opened, UnreadableError, open_mail
 from mailworker.ledger import Ledger, LedgerError
 from mailworker.log import logger
 from mailworker.outcome import Said, note_of, open_said, seal_said
-from mailworker.record import Claim, Claiming, Pause, Settlement
+from mailworker.record import Claim, Claiming, Pause, Settlement, Unreadable
 from mailworker.renewal import Renewer
 from mailworker.sealing import KeyRing
 from mailworker.verdict import Fate, Scope, Verdict, is_credentials_refusal, judge
@@ -30,7 +30,6 @@ _PAUSE_FIRST_MS, _PAUSE_MAX_MS = 500, 30_000
 _CREDENTIALS_PAUSE_MS = 300_000
 # A 250 that cannot be recorded becomes a duplicate later: insist while there is hope.
 _INSIST_SECONDS = 60.0
-_UNOPENED_WAIT_MS = 60_000
 _SENT = "sent"
 # So many mails are marked and settled together at most, where the wire itself has fewer in flight,
 _WINDOW = 10
@@ -99,7 +98,7 @@ class Drain:
 
     def _work(self, claims: Sequence[Claim]) -> None:
         """Deliver one batch: open, send, settle as the receipts come in, give back what was not begun."""
-        mails = [mail for mail in map(self._open, claims) if mail is not None]
+        mails = self._open(claims)
         passage = _Passage(mails, self._settle, self._turn, is_quick=self._is_quick)
         trouble: Trouble | None = None
         deliveries = self.tools.client.deliver([mail.transaction for mail in mails], passage.permit)
@@ -124,14 +123,28 @@ class Drain:
             finally:
                 self._give_back(passage, trouble)
 
-    def _open(self, claim: Claim) -> "_Mail | None":
-        """Make a claim's payload a transaction to the recipients still pending, or settle what cannot be opened."""
+    def _open(self, claims: Sequence[Claim]) -> "list[_Mail]":
+        """Make claims' payloads transactions to the recipients still pending; what cannot be opened is put aside."""
+        mails: list[_Mail] = []
+        unreadable: list[Unreadable] = []
+        for claim in claims:
+            try:
+                mails.append(_Mail.of(claim, open_mail(claim, self.tools.keys), self.tools.encoded))
+            except UnreadableError as error:
+                unreadable.append(Unreadable(claim.id, claim.fence, str(error), error.may_heal))
+        if unreadable:
+            self._set_aside(unreadable)
+        return mails
+
+    def _set_aside(self, mails: "Sequence[Unreadable]") -> None:
+        waiting = [mail for mail in mails if mail.may_heal]
+        if waiting:
+            text = "lane %s: %d mails wait, the first of them %s: %s"
+            logger.error(text, self.policy.lane, len(waiting), waiting[0].id, waiting[0].reason)
         try:
-            return _Mail.of(claim, open_mail(claim, self.tools.keys), self.tools.encoded)
-        except UnreadableError as error:
-            logger.error("mail %s cannot be opened: %s", claim.id, error)
-            self._settle([_unopened(claim, error)])
-            return None
+            self.tools.ledger.set_aside(self.policy.lane, mails)
+        except LedgerError as error:
+            logger.warning("%d claims of lane %s run out by themselves: %s", len(mails), self.policy.lane, error)
 
     def _turn(self, told: list[Settlement], claims: Sequence[Claim]) -> Sequence[bool]:
         """Write verdicts, and record that the final dots of these mails are about to be written; False: not ours."""
@@ -347,18 +360,6 @@ def _letter(fate: Fate, *, is_held: bool, is_last: bool) -> str:
     if fate is Fate.DEFERRED and is_last:
         fate = Fate.BOUNCED
     return fate.value
-
-
-def _unopened(claim: Claim, error: UnreadableError) -> Settlement:
-    """Settle a mail that cannot be read here: wait for the key or the upgrade, or park it if it will never open."""
-    return Settlement(
-        claim=claim,
-        letters=claim.recipients if error.may_heal else claim.recipients.replace("p", Fate.BOUNCED.value),
-        delay_ms=_UNOPENED_WAIT_MS,
-        burns_attempt=not error.may_heal,
-        error=str(error),
-        note='{"event":"unopened"}',
-    )
 
 
 def _said(verdict: Verdict) -> Said:

@@ -168,6 +168,8 @@ def open_mail(claim: Claim, keys: KeyRing) -> Opened:
     """Open a claimed mail. Raises UnreadableError."""
     try:
         sender, recipients, _ = open_envelope(claim.id, claim.envelope, keys)
+        if len(recipients) != len(claim.recipients):
+            raise UnreadableError("its envelope and its recipients disagree", False)
         envelope = Envelope(sender, recipients)
         packed = msgpack.unpackb(keys.open(claim.payload, claim.id, "payload"))
         email = unpack_raw(packed, envelope) if "raw" in packed else unpack(packed)
@@ -182,8 +184,14 @@ def open_mail(claim: Claim, keys: KeyRing) -> Opened:
 
 def open_envelope(mail_id: str, blob: bytes, keys: KeyRing) -> tuple[str, tuple[str, ...], str]:
     """Read sender, recipients and Message-ID of a mail, also of one whose payload is gone. Raises SealError."""
-    sender, recipients, message_id = msgpack.unpackb(keys.open(blob, mail_id, "envelope"))
-    return sender, tuple(recipients), message_id
+    opened = keys.open(blob, mail_id, "envelope")
+    try:
+        sender, recipients, message_id = msgpack.unpackb(opened)
+        if isinstance(sender, str) and isinstance(message_id, str) and all(isinstance(r, str) for r in recipients):
+            return sender, tuple(recipients), message_id
+    except (TypeError, ValueError, msgpack.UnpackException):
+        pass
+    raise SealError("not an envelope")
 
 
 def open_callbacks(mail: Untold, keys: KeyRing) -> bytes:

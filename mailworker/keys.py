@@ -96,6 +96,10 @@ class LaneKeys:
         """Sorted set: mails being sent, by the ms when the lease is over."""
         return self._named("claims")
 
+    def parked(self, state: str) -> str:
+        """Sorted set: mails that ended so, unless they were sent, by the ms when; or those that are unreadable now."""
+        return self._named(state)
+
     @property
     def dead(self) -> str:
         """Sorted set: mails given up, by the ms when."""

@@ -19,7 +19,7 @@ InDoubt = Literal["resend", "hold"]
 
 
 class MailState(enum.StrEnum):
-    """Where a mail is. The last six are final: a mail never leaves them by itself."""
+    """Where a mail is. The last seven are final: a mail never leaves them by itself."""
 
     SCHEDULED = "scheduled"
     READY = "ready"
@@ -31,23 +31,25 @@ class MailState(enum.StrEnum):
     IN_DOUBT = "in_doubt"
     EXPIRED = "expired"
     CANCELLED = "cancelled"
+    QUARANTINED = "quarantined"
 
     @property
     def is_final(self) -> bool:
         """Whether the mail has ended."""
-        return self in _FINAL
+        return self in FINAL_STATES
 
 
-_FINAL = frozenset(
-    {
-        MailState.SENT,
-        MailState.PARTIAL,
-        MailState.DEAD,
-        MailState.IN_DOUBT,
-        MailState.EXPIRED,
-        MailState.CANCELLED,
-    }
+FINAL_STATES = (
+    MailState.SENT,
+    MailState.PARTIAL,
+    MailState.DEAD,
+    MailState.IN_DOUBT,
+    MailState.EXPIRED,
+    MailState.CANCELLED,
+    MailState.QUARANTINED,
 )
+# Kept in a list, for a person to look at.
+PARKED_STATES = FINAL_STATES[1:]
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,9 +195,7 @@ class Settlement:
     `letters`: one for each recipient, in the claim's order: d, b or i; - or p leaves it as it is. `delay_ms`: when the
     pending ones are due again. `told`, `error`, `note`: for the record, empty for nothing: what servers said,
     sealed; why, in words of our own; one short line, a JSON object that is not empty, to which the ledger adds `at`,
-    the time.
-    `is_possible_duplicate`: the attempt may have delivered, and the mail will be sent again. `burns_attempt`: False
-    takes back the attempt of a mail that was not even tried.
+    the time. `is_possible_duplicate`: the attempt may have delivered, and the mail will be sent again.
     """
 
     claim: Claim
@@ -205,7 +205,6 @@ class Settlement:
     error: str = field(default="", repr=False)
     note: str = field(default="", repr=False)
     is_possible_duplicate: bool = False
-    burns_attempt: bool = True
 
     def __post_init__(self) -> None:
         """Refuse verdicts that fit no recipient, and a note that would break the history."""
@@ -215,6 +214,16 @@ class Settlement:
             raise ValueError("a delay is out of range")
         if self.note and (not self.note.startswith('{"') or "\n" in self.note):
             raise ValueError("a note is one line, a JSON object")
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A claimed mail that cannot be read here, and why. `may_heal`: a key, or a newer version, could read it."""
+
+    id: str
+    fence: int
+    reason: str
+    may_heal: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,7 +302,9 @@ class LaneStats:
     """What a lane holds at one moment, in mails. `oldest_ready_age_ms`: None when nobody is in line.
 
     `counts`, where not 0: accepted, delivered, partial, dead, in_doubt, expired, deferred, recovered,
-    possible_duplicates.
+    possible_duplicates, requeued, quarantined, cancelled; unreadable, how often a mail was put off because no key here
+    opens it or a newer version wrote it; vanished, mails in line whose records were gone. `unreadable`: mails that wait
+    for that reason.
     """
 
     ready: int
@@ -301,6 +312,8 @@ class LaneStats:
     claims: int
     dead: int
     in_doubt: int
+    quarantined: int
+    unreadable: int
     oldest_ready_age_ms: int | None
     paused_ms: int
     pause_failures: int

@@ -53,7 +53,9 @@ def report_on(record: MailRecord, keys: KeyRing) -> MailReport:
     try:
         _, addresses, message_id = open_envelope(record.id, record.envelope, keys)
     except SealError:
-        addresses, message_id = ("?",) * len(record.recipients), "?"
+        addresses, message_id = (), "?"
+    if len(addresses) != len(record.recipients):
+        addresses = ("?",) * len(record.recipients)
     said = open_said(record.told, record.id, len(addresses), keys)
     history = tuple(open_note(line, record.id, keys) for line in record.history)
     return MailReport(
@@ -77,7 +79,7 @@ def report_on(record: MailRecord, keys: KeyRing) -> MailReport:
 
 
 def _recipient(address: str, letter: str, said: Said | None) -> RecipientReport:
-    state = _RECIPIENT_STATES[letter]
+    state = _RECIPIENT_STATES.get(letter, "?")
     if said is None:
         return RecipientReport(masked_address(address), state)
     return RecipientReport(masked_address(address), state, said.code, said.enhanced, said.text)

@@ -27,6 +27,7 @@ _CELERY_STATES = {
     "in_doubt": states.FAILURE,
     "expired": states.FAILURE,
     "cancelled": states.REVOKED,
+    "quarantined": states.FAILURE,
 }
 
 

@@ -144,10 +144,8 @@ def connect(settings: Settings, timeout: float) -> Redis:
 
 def ledger_over(redis: Redis, settings: Settings) -> Ledger:
     """Open the ledger that a Redis holds."""
-    keep = settings.retention
-    policy = LedgerPolicy(
-        sent_ms=keep.sent_seconds * 1000, failed_ms=keep.failed_seconds * 1000, key_ms=keep.key_seconds * 1000
-    )
+    keep = settings.retention.model_dump()
+    policy = LedgerPolicy(**{name.replace("_seconds", "_ms"): seconds * 1000 for name, seconds in keep.items()})
     return Ledger(redis, settings.redis.prefix, policy)
 
 

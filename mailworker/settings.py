@@ -102,14 +102,20 @@ class RetentionSettings(Section):
     """How long the records of ended mails are kept."""
 
     sent_seconds: int = Field(7 * 86400, ge=60)
-    failed_seconds: int = Field(30 * 86400, ge=60)
+    partial_seconds: int = Field(30 * 86400, ge=60)
+    dead_seconds: int = Field(30 * 86400, ge=60)
+    in_doubt_seconds: int = Field(30 * 86400, ge=60)
+    expired_seconds: int = Field(30 * 86400, ge=60)
+    cancelled_seconds: int = Field(30 * 86400, ge=60)
+    quarantined_seconds: int = Field(30 * 86400, ge=60)
     key_seconds: int = Field(86400, ge=1)
     """How long an idempotency key names its mail."""
 
     @model_validator(mode="after")
     def _keys_name_something(self) -> "RetentionSettings":
-        if self.key_seconds > min(self.sent_seconds, self.failed_seconds):
-            raise ValueError("key_seconds must not exceed sent_seconds or failed_seconds: the key would name nothing")
+        for name in type(self).model_fields:
+            if self.key_seconds > getattr(self, name):
+                raise ValueError(f"key_seconds must not exceed {name}: the key would name nothing")
         return self
 
 

@@ -3,7 +3,6 @@
 import dataclasses
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Literal
 
 import click
 
@@ -12,6 +11,7 @@ from mailworker.report import MailReport
 
 # A script keeps everybody else waiting.
 _PORTION = 500
+_LISTED = ("unreadable", "dead", "in_doubt", "quarantined", "partial", "expired", "cancelled")
 
 
 @click.group("mail")
@@ -21,11 +21,11 @@ def command() -> None:
 
 @command.command("list")
 @click.option("--lane", default="default", show_default=True)
-@click.option("--state", type=click.Choice(["dead", "in_doubt"]), default="dead", show_default=True)
+@click.option("--state", type=click.Choice(_LISTED), default="dead", show_default=True)
 @click.option("--limit", type=click.IntRange(1, 1000), default=100, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def list_(lane: str, state: Literal["dead", "in_doubt"], limit: int, as_json: bool) -> None:  # noqa: FBT001 - click's
-    """List the mails that were given up or are in doubt, the newest first."""
+def list_(lane: str, state: str, limit: int, as_json: bool) -> None:  # noqa: FBT001 - click's
+    """List the mails that ended in a state, or are unreadable: they wait for a key or a newer version. Newest first."""
     from mailworker.celery import app  # noqa: PLC0415 - help must be quick
 
     app.runtime.settings.lane(lane)
@@ -40,8 +40,8 @@ def list_(lane: str, state: Literal["dead", "in_doubt"], limit: int, as_json: bo
 @command.command("requeue")
 @click.argument("mail_ids", nargs=-1)
 @click.option("--lane", default="default", show_default=True, help="With --state: which lane's mails.")
-@click.option("--state", type=click.Choice(["dead", "in_doubt"]), help="All mails of this state, instead of ids.")
-def requeue(mail_ids: tuple[str, ...], lane: str, state: Literal["dead", "in_doubt"] | None) -> None:
+@click.option("--state", type=click.Choice(_LISTED[1:]), help="All mails of this state, instead of ids.")
+def requeue(mail_ids: tuple[str, ...], lane: str, state: str | None) -> None:
     """Give ended mails another go, to those of their recipients who have not got them."""
     from mailworker.celery import app  # noqa: PLC0415 - help must be quick
 

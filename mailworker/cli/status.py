@@ -1,10 +1,15 @@
 """`mailworker status`."""
 
 import dataclasses
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import click
 
 from mailworker.cli.output import print_json, print_table
+
+if TYPE_CHECKING:
+    from mailworker.ledger import LaneStats
 
 
 @click.command("status")
@@ -22,7 +27,7 @@ def command(only: str | None, as_json: bool) -> None:  # noqa: FBT001 - click's 
         print_json({"lanes": {name: dataclasses.asdict(stats) for name, stats in lanes.items()}})
         return
     print_table(
-        ("lane", "ready", "oldest", "due", "sending", "sent", "dead", "in doubt", "note"),
+        ("lane", "ready", "oldest", "due", "sending", "sent", "dead", "in doubt", "quarantined", "note"),
         [
             (
                 name,
@@ -33,8 +38,16 @@ def command(only: str | None, as_json: bool) -> None:  # noqa: FBT001 - click's 
                 stats.counts.get("delivered", 0),
                 stats.dead,
                 stats.in_doubt,
-                f"paused {stats.paused_ms / 1000:.0f} s: {stats.pause_reason}" if stats.paused_ms else "",
+                stats.quarantined,
+                "; ".join(_notes(stats)),
             )
             for name, stats in lanes.items()
         ],
     )
+
+
+def _notes(stats: "LaneStats") -> Iterator[str]:
+    if stats.paused_ms:
+        yield f"paused {stats.paused_ms / 1000:.0f} s: {stats.pause_reason}"
+    if stats.unreadable:
+        yield f"{stats.unreadable} unreadable: they wait for a key or a newer version"

@@ -8,18 +8,20 @@ free when the lease is over, so the Redis client must not repeat it either.
 import time
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from redis import Redis
+from redis.exceptions import ResponseError
 
 from mailworker.keys import LaneKeys, lane_of
 from mailworker.ledger.errors import LedgerError, LedgerUnavailableError, translated
 from mailworker.ledger.outbox import Outbox
-from mailworker.ledger.reading import RECORD_FIELDS, read_claim, read_record, read_stats
+from mailworker.ledger.reading import RECORD_FIELDS, no_record, read_claim, read_record, read_stats
 from mailworker.ledger.seals import Seals
 from mailworker.ledger.server import Server
 from mailworker.log import logger
 from mailworker.record import (
+    FINAL_STATES,
     Acceptance,
     Accepted,
     Batch,
@@ -34,6 +36,7 @@ from mailworker.record import (
     Requeued,
     Settlement,
     Sweep,
+    Unreadable,
 )
 
 _DAY_MS = 86_400_000
@@ -47,19 +50,34 @@ _MOST_ERROR = 500
 
 @dataclass(frozen=True, slots=True)
 class LedgerPolicy:
-    """How long the ledger keeps, in ms: sent mails, other ended mails, idempotency keys, bells that nobody answers."""
+    """How long the ledger keeps, in ms: ended mails by their states, idempotency keys, bells that nobody answers."""
 
     sent_ms: int = 7 * _DAY_MS
-    failed_ms: int = 30 * _DAY_MS
+    partial_ms: int = 30 * _DAY_MS
+    dead_ms: int = 30 * _DAY_MS
+    in_doubt_ms: int = 30 * _DAY_MS
+    expired_ms: int = 30 * _DAY_MS
+    cancelled_ms: int = 30 * _DAY_MS
+    quarantined_ms: int = 30 * _DAY_MS
     key_ms: int = _DAY_MS
     bell_ttl_ms: int = 5000
 
     def __post_init__(self) -> None:
         """A key must not outlive the mail that it names."""
-        if min(self.sent_ms, self.failed_ms, self.key_ms, self.bell_ttl_ms) < 1:
+        shortest = min(self._of(state) for state in FINAL_STATES)
+        if min(shortest, self.key_ms, self.bell_ttl_ms) < 1:
             raise ValueError("everything is kept for at least 1 ms")
-        if self.key_ms > min(self.sent_ms, self.failed_ms):
+        if self.key_ms > shortest:
             raise ValueError("an idempotency key cannot be kept longer than the record of its mail")
+
+    @property
+    def keep(self) -> str:
+        """How long to keep ended mails, in the words of the scripts."""
+        return " ".join(f"{state}={self._of(state)}" for state in FINAL_STATES)
+
+    def _of(self, state: MailState) -> int:
+        ms: int = getattr(self, f"{state}_ms")
+        return ms
 
 
 class Ledger:
@@ -74,7 +92,9 @@ class Ledger:
         self._prefix = prefix
         self.seals = Seals(self._server, prefix)
         self._policy = policy or LedgerPolicy()
-        self.outbox = Outbox(self._server, prefix, self._policy.sent_ms, self._policy.failed_ms)
+        self._keep = self._policy.keep
+        self.outbox = Outbox(self._server, prefix, self._keep)
+        self._has_told_of_newer = False
 
     def accept(self, lane: str, mails: Sequence[NewMail]) -> Acceptance:
         """Write mails of one lane, all or none, and put them in line or on the schedule.
@@ -101,20 +121,37 @@ class Ledger:
         `answering`: a drain begins, so the bell that started it is no longer outstanding. No mails do not mean an empty
         lane: see `ready_left` and `paused_ms`.
         """
-        arguments = [want.limit, want.max_bytes, want.lease_ms, want.max_attempts, int(answering)]
-        arguments += [self._policy.bell_ttl_ms, self._policy.failed_ms]
-        paused, bell, left, ended, answers = self._server.run("claim", self._keys(lane).every, arguments)
+        wanted = (want.limit, want.max_bytes, want.lease_ms, want.max_attempts, int(answering))
+        arguments: list[int | str] = [*wanted, self._policy.bell_ttl_ms, self._keep]
+        paused, bell, left, ended, answers, newer = self._server.run("claim", self._keys(lane).every, arguments)
+        if newer and not self._has_told_of_newer:
+            self._has_told_of_newer = True
+            logger.warning("lane %s: mails of a newer version of mailworker are left for newer workers", lane)
         mails = []
         for answer in answers:
             try:
                 mails.append(read_claim(answer))
             except LedgerError as error:
-                # Its lease runs out, again and again, until its attempts do; the others must not wait for it.
-                logger.error("skipped: %s", error)
+                self.set_aside(lane, [Unreadable(answer[0].decode(), answer[1], str(error), may_heal=False)])
         given_up = zip(ended[::2], ended[1::2], strict=True)
         return Batch(
             tuple(mails), bell == 1, paused, left, tuple(Ended(i.decode(), MailState(s.decode())) for i, s in given_up)
         )
+
+    def set_aside(self, lane: str, mails: Sequence[Unreadable]) -> tuple[str, ...]:
+        """Put claimed mails aside that cannot be read here. Answers each mail's new state, or "fenced".
+
+        What may heal waits a minute, no attempt burnt, and is counted as unreadable; what may not is quarantined.
+        """
+        records = self._records(self._keys(lane), [mail.id for mail in mails])
+        arguments: list[bytes | str | int] = [self._keep]
+        for mail in mails:
+            arguments += (mail.id, mail.fence, _octets(mail.reason[:_MOST_ERROR]), int(mail.may_heal))
+        states = tuple(state.decode() for state in self._server.run("set_aside", records, arguments))
+        for mail, state in zip(mails, states, strict=True):
+            if state == MailState.QUARANTINED:
+                logger.error("mail %s is quarantined: %s", mail.id, mail.reason)
+        return states
 
     def mark_dot(self, lane: str, claims: Sequence[Claim], lease_ms: int) -> tuple[bool, ...]:
         """Record that final dots are about to be written, and renew. False: the mail is lost and must not be sent."""
@@ -133,7 +170,7 @@ class Ledger:
         records = self._records(keys, [settlement.claim.id for settlement in settlements])
         if not settlements:
             return ()
-        arguments = [self._policy.sent_ms, self._policy.failed_ms, *_verdicts(settlements)]
+        arguments = [self._keep, *_verdicts(settlements)]
         return tuple(state.decode() for state in self._server.run("settle", records, arguments))
 
     def turn(
@@ -141,8 +178,7 @@ class Ledger:
     ) -> tuple[tuple[str, ...], tuple[bool, ...]]:
         """Do `settle` and then `mark_dot` in one call, and answer as both: between two windows nothing else is done."""
         mails = [*(settlement.claim.id for settlement in settlements), *(claim.id for claim in claims)]
-        keep = (self._policy.sent_ms, self._policy.failed_ms)
-        arguments = [len(settlements), *keep, lease_ms, *_verdicts(settlements), *_fences(claims)]
+        arguments = [len(settlements), self._keep, lease_ms, *_verdicts(settlements), *_fences(claims)]
         told = self._server.run("turn", self._records(self._keys(lane), mails), arguments)
         settled = len(settlements)
         return tuple(state.decode() for state in told[:settled]), tuple(ours == 1 for ours in told[settled:])
@@ -167,7 +203,7 @@ class Ledger:
         `hold`: a mail whose worker died at the final dot is parked in doubt, not sent again, unless it says itself what
         is to be done. Takes up to `limit` mails of each kind. `recover=False` takes nobody for dead.
         """
-        keys, keep = self._keys(lane).every, self._policy.failed_ms
+        keys, keep = self._keys(lane).every, self._keep
         due, expired, more_due = self._server.run("wake", keys, [limit, keep])
         recovered, too_old, in_doubt, more_lost, bell = self._server.run(
             "recover", keys, [limit if recover else 0, int(hold), self._policy.bell_ttl_ms, keep]
@@ -183,7 +219,7 @@ class Ledger:
 
     def cancel(self, lane: str, mail_ids: Sequence[str]) -> tuple[str, ...]:
         """End mails that nobody is sending. Answers "cancelled", or the state that forbids it, or "unknown"."""
-        return self._by_hand("cancel", lane, mail_ids, [self._policy.failed_ms])
+        return self._by_hand("cancel", lane, mail_ids, [self._keep])
 
     def purge(self, lane: str, mail_ids: Sequence[str]) -> tuple[str, ...]:
         """Forget ended mails for good. Answers "purged", or the state of a mail that has not ended, or "unknown"."""
@@ -196,12 +232,10 @@ class Ledger:
         bell, *states = self._server.run("requeue", records, [*arguments, *mail_ids])
         return Requeued(tuple(state.decode() for state in states), bell == 1)
 
-    def parked(self, lane: str, state: Literal["dead", "in_doubt"], limit: int = 0) -> tuple[str, ...]:
-        """List the ids of mails that wait for a person, the newest first; `limit` 0: all of them."""
-        keys = self._keys(lane)
-        home = keys.dead if state == "dead" else keys.in_doubt
+    def parked(self, lane: str, state: str, limit: int = 0) -> tuple[str, ...]:
+        """List the ids of mails of a state of PARKED_STATES, the newest first; `limit` 0: all of them."""
         with translated():
-            mails: Any = self._server.redis.zrevrange(home, 0, limit - 1)
+            mails: Any = self._server.redis.zrevrange(self._keys(lane).parked(state), 0, limit - 1)
         return tuple(mail.decode() for mail in mails)
 
     def resume(self, lane: str) -> bool:
@@ -219,7 +253,13 @@ class Ledger:
         with translated(), self._server.redis.pipeline(transaction=False) as pipe:
             pipe.hmget(record, RECORD_FIELDS)
             pipe.hstrlen(record, "payload")
-            values, size = pipe.execute()
+            values, size = pipe.execute(raise_on_error=False)
+        if isinstance(values, ResponseError) and str(values).startswith("WRONGTYPE"):
+            return no_record(mail_id)
+        with translated():
+            for answer in (values, size):
+                if isinstance(answer, Exception):
+                    raise answer
         return read_record(mail_id, values, size)
 
     def stats(self, lane: str) -> LaneStats:
@@ -287,7 +327,7 @@ def _verdicts(settlements: Sequence[Settlement]) -> Iterator[bytes | str | int]:
     for verdict in settlements:
         yield from (verdict.claim.id, verdict.claim.fence, verdict.letters, verdict.delay_ms)
         yield from (verdict.told, _octets(verdict.error[:_MOST_ERROR]), _octets(verdict.note))
-        yield from (int(verdict.is_possible_duplicate), int(verdict.burns_attempt))
+        yield int(verdict.is_possible_duplicate)
 
 
 def _left(deadline: float | None) -> float:

@@ -18,10 +18,10 @@ _ASKED_MS = 5000
 class Outbox:
     """Mails that have ended and have callbacks. Every method raises LedgerError."""
 
-    def __init__(self, server: Server, prefix: str, sent_ms: int, failed_ms: int) -> None:
+    def __init__(self, server: Server, prefix: str, keep: str) -> None:
         self._server = server
         self._prefix = prefix
-        self._keep = (sent_ms, failed_ms)
+        self._keep = keep
 
     def take(self, lane: str, limit: int, lease_ms: int) -> tuple[Untold, ...]:
         """Take up to `limit` mails that are due; they are due again after `lease_ms` unless they were told."""
@@ -34,7 +34,7 @@ class Outbox:
             return
         keys = self._keys(lane)
         each = [word for mail in mails for word in (mail.id, mail.state.value)]
-        self._server.run("told", [*keys.every, *(keys.record(mail.id) for mail in mails)], [*self._keep, *each])
+        self._server.run("told", [*keys.every, *(keys.record(mail.id) for mail in mails)], [self._keep, *each])
 
     def ring(self, lane: str) -> bool:
         """Whether the caller must have ends told: some are due, and nobody else was asked of late."""

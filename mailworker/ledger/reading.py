@@ -62,32 +62,40 @@ def read_claim(answer: list[Any]) -> Claim:
 
 
 def read_record(mail_id: str, values: list[bytes | None], payload_bytes: int) -> MailRecord | None:
-    """Read a record; None if there is none. Raises LedgerError."""
-    field = dict(zip(RECORD_FIELDS, values, strict=True))
-    if field["state"] is None:
-        return None
-    history = _text(field["history"])
-    key = field["key"]
+    """Read a record; None if there is none. Raises LedgerError; of one that is quarantined it reads what it can."""
+    return _read(mail_id, dict(zip(RECORD_FIELDS, values, strict=True)), payload_bytes) if any(values) else None
+
+
+def no_record(mail_id: str) -> MailRecord:
+    """Tell of a mail whose key holds something else."""
+    values = {"state": MailState.QUARANTINED.value.encode(), "error": b"its key holds no record"}
+    return _read(mail_id, dict.fromkeys(RECORD_FIELDS) | values, 0)
+
+
+def _read(mail_id: str, field: Mapping[str, bytes | None], payload_bytes: int) -> MailRecord:
+    is_damaged = field["state"] == MailState.QUARANTINED.value.encode()
+    text, number, moment = _LENIENT if is_damaged else _STRICT
     try:
+        history = text(field["history"])
         return MailRecord(
             id=mail_id,
-            version=_number(field["version"]),
-            state=MailState(_text(field["state"])),
+            version=number(field["version"]),
+            state=MailState(text(field["state"])),
             envelope=field["envelope"] or b"",
-            recipients=_text(field["recipients"]),
+            recipients=text(field["recipients"]),
             # Version 1 kept it in clear, under another name.
             told=field["told"] or field["details"] or b"",
-            attempts=_number(field["attempts"]),
-            fence=_number(field["fence"]),
-            phase=_text(field["phase"]),
-            priority=_number(field["priority"]),
-            accepted_ms=_number(field["accepted"]),
-            due_ms=_moment(field["due"]),
-            expires_ms=_moment(field["expires"]),
-            ended_ms=_moment(field["ended"]),
-            possible_duplicates=_number(field["possible_duplicates"]),
-            key=None if key is None else _text(key),
-            error=_text(field["error"]),
+            attempts=number(field["attempts"]),
+            fence=number(field["fence"]),
+            phase=text(field["phase"]),
+            priority=number(field["priority"]),
+            accepted_ms=number(field["accepted"]),
+            due_ms=moment(field["due"]),
+            expires_ms=moment(field["expires"]),
+            ended_ms=moment(field["ended"]),
+            possible_duplicates=number(field["possible_duplicates"]),
+            key=text(field["key"]) or None,
+            error=text(field["error"]),
             history=tuple(history.split("\n")) if history else (),
             payload_bytes=payload_bytes,
         )
@@ -97,13 +105,15 @@ def read_record(mail_id: str, values: list[bytes | None], payload_bytes: int) ->
 
 def read_stats(answer: list[Any]) -> LaneStats:
     """Read the answer of the script `stats`."""
-    (ready, due, claims, dead, in_doubt), oldest, paused, failures, reason, counts = answer
+    (ready, due, claims, dead, in_doubt, quarantined, unreadable), oldest, paused, failures, reason, counts = answer
     return LaneStats(
         ready=ready,
         due=due,
         claims=claims,
         dead=dead,
         in_doubt=in_doubt,
+        quarantined=quarantined,
+        unreadable=unreadable,
         oldest_ready_age_ms=None if oldest < 0 else oldest,
         paused_ms=paused,
         pause_failures=failures,
@@ -122,3 +132,19 @@ def _number(value: bytes | None) -> int:
 
 def _moment(value: bytes | None) -> int | None:
     return None if value is None else int(value)
+
+
+def _any_text(value: bytes | None) -> str:
+    return (value or b"").decode("utf-8", "replace")
+
+
+def _any_number(value: bytes | None) -> int:
+    return _any_moment(value) or 0
+
+
+def _any_moment(value: bytes | None) -> int | None:
+    return int(value) if value is not None and value.isdigit() else None
+
+
+_STRICT = (_text, _number, _moment)
+_LENIENT = (_any_text, _any_number, _any_moment)

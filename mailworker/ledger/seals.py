@@ -12,7 +12,7 @@ from mailworker.keys import LaneKeys, lane_of
 from mailworker.ledger.errors import translated
 from mailworker.ledger.server import Server
 
-SEALED_FIELDS = ("payload", "envelope", "told")
+SEALED_FIELDS = ("payload", "envelope", "told", "callbacks")
 _SCANNED_AT_ONCE = 1000
 
 

@@ -1,23 +1,18 @@
 -- claim: lease the mails first in line to one worker.
 -- KEYS     lane
 -- ARGV     most mails, most payload bytes (one mail may exceed them), lease ms, most attempts, answering a bell 0|1,
---          bell ttl ms, ms to keep the record of an ended mail
--- ANSWERS  ms paused, bell due 0|1, mails left in line, those given up: id, state, ...; the mails: each id, fence,
+--          bell ttl ms, how long to keep ended records
+-- ANSWERS  ms paused, bell due 0|1, mails left in line, those that ended: id, state, ...; the mails: each id, fence,
 --          attempts, payload, envelope, recipients, told, possible duplicates, priority, accepted, expires, own most
---          attempts, policy in doubt
--- PARTS    lane clock room bell ending history expiry
+--          attempts, policy in doubt; mails of newer versions, put off
+-- PARTS    lane clock room bell reading keeping ending history expiry quarantine unreadable
 local most, most_bytes, most_attempts, keep = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[4]), ARGV[7]
 local lease_until = int(NOW + ARGV[3])
 if ARGV[5] == '1' then redis.call('DEL', BELL) end
 
-local mails, bytes, is_full, ended = {}, 0, paused() > 0, {}
+local mails, bytes, is_full, ended, newer = {}, 0, paused() > 0, {}, 0
 local looks = most + 1000 -- a bound on the work of one call, should many mails have expired
-local function give_up(record, id, why)
-  redis.call('HSET', record, 'error', why)
-  note(record, why)
-  finish(record, id, 'dead', keep)
-  ended[#ended + 1], ended[#ended + 2] = id, 'dead'
-end
+local function finished(id, state) ended[#ended + 1], ended[#ended + 2] = id, state end
 
 while #mails < most and looks > 0 and not is_full do
   local ids = redis.call('ZRANGE', READY, 0, most - #mails - 1)
@@ -27,28 +22,32 @@ while #mails < most and looks > 0 and not is_full do
   for _, id in ipairs(ids) do
     local record = record_of(id)
     local state, payload, envelope, letters, told, old, duplicates, priority, accepted, expires, own_most, in_doubt,
-      fence, attempts = unpack(redis.call('HMGET', record, 'state', 'payload', 'envelope', 'recipients', 'told',
-        'details', 'possible_duplicates', 'priority', 'accepted', 'expires', 'max_attempts', 'in_doubt', 'fence',
-        'attempts'))
-    attempts = tonumber(attempts or 0) + 1
+      fence, attempts, version = fields_of(record, 'state', 'payload', 'envelope', 'recipients', 'told', 'details',
+        'possible_duplicates', 'priority', 'accepted', 'expires', 'max_attempts', 'in_doubt', 'fence', 'attempts',
+        'version')
+    local flaw = state == 'ready' and flaw_of(payload, letters, version, duplicates, priority, accepted, expires,
+      own_most, fence, attempts)
+    local attempt = (number(attempts) or 0) + 1
     if state ~= 'ready' then
-      redis.call('ZREM', READY, id)
+      if misplaced(record, id, state, READY, keep) then finished(id, 'quarantined') end
+    elseif flaw then
+      quarantine(record, id, flaw, keep)
+      finished(id, 'quarantined')
+    elseif tonumber(version or 0) > KNOWN_VERSION then
+      newer = newer + 1
+      put_off(record, id, 'written by a newer version of mailworker', expires)
     elseif expires and tonumber(expires) <= NOW then
-      expire(record, id, keep)
-      ended[#ended + 1], ended[#ended + 2] = id, 'expired'
-    elseif not payload then
-      give_up(record, id, 'the payload is gone')
-    elseif attempts > (own_most and own_most + 1 or most_attempts) then
-      give_up(record, id, 'more attempts than allowed')
+      finished(id, expire(record, id, keep))
+    elseif attempt > (own_most and own_most + 1 or most_attempts) then
+      finished(id, give_up(record, id, 'more attempts than allowed', keep))
     elseif #mails > 0 and bytes + #payload > most_bytes then
       is_full = true
       break
     else
-      fence = tonumber(fence or 0) + 1
       taken[#taken + 1], leases[#leases + 1], leases[#leases + 2] = id, lease_until, id
-      redis.call('HSET', record, 'state', 'sending', 'fence', fence, 'attempts', attempts)
-      bytes = bytes + #payload
-      mails[#mails + 1] = {id, fence, attempts, payload, envelope, letters, told or old, duplicates, priority, accepted,
+      bytes, fence = bytes + #payload, tonumber(fence or 0) + 1
+      redis.call('HSET', record, 'state', 'sending', 'fence', fence, 'attempts', attempt)
+      mails[#mails + 1] = {id, fence, attempt, payload, envelope, letters, told or old, duplicates, priority, accepted,
         expires, own_most, in_doubt}
     end
   end
@@ -57,4 +56,4 @@ while #mails < most and looks > 0 and not is_full do
     redis.call('ZADD', CLAIMS, unpack(leases))
   end
 end
-return {paused(), ring(ARGV[6]), redis.call('ZCARD', READY), ended, mails}
+return {paused(), ring(ARGV[6]), redis.call('ZCARD', READY), ended, mails, newer}

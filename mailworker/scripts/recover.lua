@@ -1,19 +1,23 @@
 -- recover: put mails whose worker died first in line again, and ring the bell if there is work that nobody was told of.
 -- KEYS     lane
--- ARGV     most mails, hold mails in doubt that say nothing themselves 0|1, bell ttl ms, ms to keep an ended record
+-- ARGV     most mails, hold mails in doubt that say nothing themselves 0|1, bell ttl ms, how long to keep
+--          ended records
 -- ANSWERS  mails put in line, the ids of those that expired, of those in doubt, more waiting 0|1, bell due 0|1
--- PARTS    lane clock room queue bell ending history expiry
+-- PARTS    lane clock room queue bell reading keeping ending history expiry quarantine
 local most, is_hold, keep = tonumber(ARGV[1]), ARGV[2] == '1', ARGV[4]
 local recovered, expired, in_doubt = 0, {}, {}
 
 local lost = redis.call('ZRANGEBYSCORE', CLAIMS, '-inf', int(NOW), 'LIMIT', 0, most)
 for _, id in ipairs(lost) do
   local record = record_of(id)
-  local state, phase, letters, accepted, expires, own =
-    unpack(redis.call('HMGET', record, 'state', 'phase', 'recipients', 'accepted', 'expires', 'in_doubt'))
-  local is_expired = expires and tonumber(expires) <= NOW
+  local state, phase, letters, accepted, expires, own, fence, duplicates, payload = fields_of(record, 'state', 'phase',
+    'recipients', 'accepted', 'expires', 'in_doubt', 'fence', 'possible_duplicates', 'payload')
+  local flaw = state == 'sending' and flaw_of(payload, letters, accepted, expires, fence, duplicates)
+  local is_expired = expires and not flaw and tonumber(expires) <= NOW
   if state ~= 'sending' then
-    redis.call('ZREM', CLAIMS, id)
+    misplaced(record, id, state, CLAIMS, keep)
+  elseif flaw then
+    quarantine(record, id, flaw, keep)
   elseif phase == 'dot' and (own == 'hold' or (is_hold and not own) or is_expired) then
     -- Perhaps delivered, and not to be sent again: only a person can tell.
     redis.call('HSET', record, 'recipients', (string.gsub(letters, 'p', 'i')), 'error', 'lost at the final dot')
@@ -34,7 +38,7 @@ for _, id in ipairs(lost) do
     redis.call('HINCRBY', record, 'fence', 1)
     redis.call('HSET', record, 'state', 'ready')
     note(record, phase == 'dot' and 'recovered at the dot' or 'recovered')
-    line_up(id, RECOVERED, tonumber(accepted) or NOW)
+    line_up(id, RECOVERED, tonumber(accepted or NOW))
     recovered = recovered + 1
   end
 end

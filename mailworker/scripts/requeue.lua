@@ -3,18 +3,16 @@
 -- ARGV     bell ttl ms, ms from now until they expire; the mails' ids
 -- ANSWERS  bell due 0|1; for each mail: ready, or the state in which it is (not ended, sent, or its payload is gone),
 --          or unknown
--- PARTS    lane clock room queue bell history
-local MAY = {dead = true, partial = true, in_doubt = true, expired = true, cancelled = true}
+-- PARTS    lane clock room queue bell reading history
 local answer = {0}
 for n = 1, #KEYS - 8 do
   local record, id = KEYS[8 + n], ARGV[2 + n]
-  local state, letters, priority = unpack(redis.call('HMGET', record, 'state', 'recipients', 'priority'))
-  if MAY[state] and redis.call('HEXISTS', record, 'payload') == 1 then
-    redis.call('ZREM', DEAD, id)
-    redis.call('ZREM', IN_DOUBT, id)
+  local state, letters, priority = fields_of(record, 'state', 'recipients', 'priority')
+  if IS_FINAL[state] and letters and redis.call('HEXISTS', record, 'payload') == 1 then
+    redis.call('ZREM', PREFIX .. state, id)
     -- Whoever was in doubt may have got it already.
     if string.find(letters, 'i') then
-      redis.call('HINCRBY', record, 'possible_duplicates', 1)
+      add(record, 'possible_duplicates', 1)
       redis.call('HINCRBY', COUNTS, 'possible_duplicates', 1)
     end
     redis.call('PERSIST', record)

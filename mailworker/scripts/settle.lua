@@ -1,8 +1,8 @@
 -- settle: write verdicts. Delivered is a fact, whoever tells it; anything else must come from the owner of the claim.
 -- KEYS     lane, a record for each mail
--- ARGV     ms to keep the record of a sent mail, of another ended mail; for each mail: id, fence, letters (one for
+-- ARGV     how long to keep ended records; for each mail: id, fence, letters (one for
 --          each recipient: d b i, or - and p for unchanged), ms until the pending ones are due, told, error, note,
---          possible duplicate 0|1, attempt burnt 0|1 (0 takes it back from what is deferred). What is missing is ''.
+--          possible duplicate 0|1. What is missing is ''.
 -- ANSWERS  for each mail: its state, or fenced: the caller does not own the claim (a fact that it told is kept)
--- PARTS    lane clock room ending history letters settling
-return settle_all(9, 3, #KEYS - 8, ARGV[1], ARGV[2])
+-- PARTS    lane clock room reading keeping ending history letters settling
+return settle_all(9, 2, #KEYS - 8, ARGV[1])

@@ -1,9 +1,10 @@
 -- stats: what a lane holds at one moment. Writes nothing.
 -- KEYS     lane
 -- ARGV     -
--- ANSWERS  numbers of mails: ready, due, claims, dead, in doubt; ms since the oldest ready mail was accepted or due, -1
---          if there is none; ms paused; failures, reason of the pause; the counters: name, number, ...
--- PARTS    lane clock bell
+-- ANSWERS  numbers of mails: ready, due, claims, dead, in doubt, quarantined, unreadable; ms since the
+--          oldest ready mail was accepted or due, -1 if there is none; ms paused; failures, reason of the
+--          pause; the counters: name, number, ...
+-- PARTS    lane clock bell reading unreadable
 local oldest = nil
 for rank = 0, 10 do
   -- Within a rank the first is the oldest.
@@ -15,7 +16,10 @@ for rank = 0, 10 do
   end
 end
 local held = {}
-for n, home in ipairs({READY, DUE, CLAIMS, DEAD, IN_DOUBT}) do held[n] = redis.call('ZCARD', home) end
+for n, home in ipairs({READY, DUE, CLAIMS, DEAD, IN_DOUBT, PREFIX .. 'quarantined'}) do
+  held[n] = redis.call('ZCARD', home)
+end
+held[#held + 1] = redis.call('ZCOUNT', UNREADABLE, int(NOW - 3 * PUT_OFF), '+inf')
 local age = oldest and math.max(0, NOW - oldest) or -1
 local failures, reason = unpack(redis.call('HMGET', PAUSE, 'failures', 'reason'))
 return {held, age, paused(), tonumber(failures or 0), reason, redis.call('HGETALL', COUNTS)}

@@ -1,12 +1,12 @@
 -- turn: write the verdicts on one window, and record that the final dots of the next are about to be written.
 -- KEYS     lane, a record for each mail that is settled, then for each that is marked
--- ARGV     number of mails settled, ms to keep the record of a sent mail, of another ended mail, lease ms; for each
---          mail settled: what `settle` takes; for each mail marked: what `mark_dot` takes
+-- ARGV     number of mails settled, how long to keep ended records, lease ms; for each mail settled: what `settle`
+--          takes; for each mail marked: what `mark_dot` takes
 -- ANSWERS  for each mail settled: its state, as of `settle`; for each mail marked: 1 | 0, as of `mark_dot`
--- PARTS    lane clock room ending history letters settling marking
+-- PARTS    lane clock room reading keeping ending history letters settling marking
 local settled = tonumber(ARGV[1])
-local answer = settle_all(9, 5, settled, ARGV[2], ARGV[3])
-for _, is_ours in ipairs(mark(9 + settled, 5 + settled * FIELDS, #KEYS - 8 - settled, ARGV[4])) do
+local answer = settle_all(9, 4, settled, ARGV[2])
+for _, is_ours in ipairs(mark(9 + settled, 4 + settled * FIELDS, #KEYS - 8 - settled, ARGV[3])) do
   answer[#answer + 1] = is_ours
 end
 return answer

@@ -2,11 +2,10 @@
 -- KEYS     lane
 -- ARGV     most mails, ms until they are due again
 -- ANSWERS  for each mail: id, state, callbacks
--- PARTS    lane clock room
-local IS_OPEN = {scheduled = true, ready = true, sending = true, deferred = true}
+-- PARTS    lane clock room reading
 local answer = {}
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', UNTOLD, '-inf', int(NOW), 'LIMIT', 0, ARGV[1])) do
-  local state, callbacks = unpack(redis.call('HMGET', record_of(id), 'state', 'callbacks'))
+  local state, callbacks = fields_of(record_of(id), 'state', 'callbacks')
   if not callbacks or IS_OPEN[state] then
     -- Gone, or given another go by hand: its next end will be told.
     redis.call('ZREM', UNTOLD, id)

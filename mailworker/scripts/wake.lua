@@ -1,8 +1,8 @@
--- wake: put scheduled and deferred mails that are due in line, and forget the parked ones whose records are gone.
+-- wake: put scheduled and deferred mails that are due in line, and forget the parked ones whose time is over.
 -- KEYS     lane
--- ARGV     most mails, ms to keep the record of an ended mail
+-- ARGV     most mails, how long to keep ended records
 -- ANSWERS  mails put in line, the ids of those that expired, more waiting 0|1
--- PARTS    lane clock room queue ending history expiry
+-- PARTS    lane clock room queue reading keeping ending history expiry quarantine unreadable
 local most, keep = tonumber(ARGV[1]), ARGV[2]
 local woken, expired = 0, {}
 
@@ -10,9 +10,11 @@ local waiting = redis.call('ZRANGEBYSCORE', DUE, '-inf', int(NOW), 'WITHSCORES',
 for n = 1, #waiting, 2 do
   local id, due = waiting[n], tonumber(waiting[n + 1])
   local record = record_of(id)
-  local state, priority, expires = unpack(redis.call('HMGET', record, 'state', 'priority', 'expires'))
+  local state, priority, expires = fields_of(record, 'state', 'priority', 'expires')
   if state ~= 'scheduled' and state ~= 'deferred' then
-    redis.call('ZREM', DUE, id)
+    misplaced(record, id, state, DUE, keep)
+  elseif not is_number(expires) then
+    quarantine(record, id, 'one of its numbers makes no sense', keep)
   elseif expires and tonumber(expires) <= NOW then
     expire(record, id, keep)
     expired[#expired + 1] = id
@@ -24,7 +26,8 @@ for n = 1, #waiting, 2 do
     woken = woken + 1
   end
 end
-for _, parked in ipairs({DEAD, IN_DOUBT}) do
-  redis.call('ZREMRANGEBYSCORE', parked, '-inf', int(NOW - keep))
+for state in pairs(IS_FINAL) do
+  if state ~= 'sent' then redis.call('ZREMRANGEBYSCORE', PREFIX .. state, '-inf', int(NOW - kept(state, keep))) end
 end
+redis.call('ZREMRANGEBYSCORE', UNREADABLE, '-inf', int(NOW - 3 * PUT_OFF))
 return {woken, expired, #waiting == 2 * most and 1 or 0}

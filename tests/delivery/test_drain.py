@@ -382,11 +382,11 @@ def test_all_links_in_use_says_nothing_about_the_relay(desk):
     assert (desk.state(mail), desk.ledger.stats(LANE).paused_ms) == ("ready", 0)
 
 
-def test_a_corrupt_payload_is_parked_and_the_rest_flows_on(desk, client):
+def test_a_corrupt_payload_is_quarantined_and_the_rest_flows_on(desk, client):
     bad, good = desk.accept(count=2)
     client.hset(f"mw:{{{LANE}}}:m:{bad}", "payload", b"MW\x00\x93not msgpack")
     desk.drain()
-    assert (desk.state(bad), desk.state(good)) == ("dead", "sent")
+    assert (desk.state(bad), desk.state(good)) == ("quarantined", "sent")
     assert desk.ledger.read(bad).payload_bytes > 0
 
 

@@ -139,7 +139,7 @@ def test_a_mail_without_its_payload_is_parked_and_does_not_stop_the_lane(rig: Ri
     broken, good = rig.accept(), rig.accept()
     rig.redis.hdel(rig.keys.record(broken), "payload")
     assert rig.claim().id == good
-    assert rig.state(broken) == "dead"
+    assert rig.state(broken) == "quarantined"
 
 
 def test_one_call_looks_at_a_bounded_number_of_mails(rig: Rig) -> None:

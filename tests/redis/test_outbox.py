@@ -85,7 +85,7 @@ def test_a_mail_given_another_go_is_told_of_each_end(rig: Rig) -> None:
 
 def test_a_record_whose_end_is_untold_outlives_its_retention(rig: Rig) -> None:
     week = 7 * 24 * HOUR
-    rig = type(rig)(rig.redis, type(rig.ledger._policy)(sent_ms=HOUR, failed_ms=HOUR, key_ms=HOUR))
+    rig = type(rig)(rig.redis, type(rig.ledger._policy)(sent_ms=HOUR, dead_ms=HOUR, key_ms=HOUR))
     mail_id = rig.accept(callbacks=b"who")
     rig.settle(rig.claim(), "d")
     assert week - HOUR < rig.redis.pttl(rig.keys.record(mail_id)) <= week

@@ -10,6 +10,7 @@ from redis import Redis
 
 from mailworker.ledger import Ledger, MailState, NewMail, Pause, Settlement, Untold
 from mailworker.ledger.seals import Change
+from mailworker.record import Unreadable
 from mailworker.scripts import load_script
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ TRANSITIONS = {"accept", "claim", "mark_dot", "settle", "turn", "release", "rene
     "stats",
     "cancel",
     "requeue",
+    "set_aside",
     "purge",
     "untold",
     "told",
@@ -134,6 +136,7 @@ def test_a_script_gets_as_many_keys_as_its_header_names(rig: Rig) -> None:
     rig.ledger.sweep("news")
     rig.ledger.ring("news")
     rig.ledger.stats("news")
+    rig.ledger.set_aside("news", [Unreadable(mail.id, 9, "", may_heal=True) for mail in mails])
     rig.ledger.outbox.ring("news")
     rig.ledger.outbox.take("news", 1, 1)
     rig.ledger.outbox.told("news", [Untold(mail.id, MailState.SENT, b"") for mail in mails])

@@ -1,18 +1,21 @@
--- The end of a mail: counted, told to whoever waits. Its record stays for `keep` ms, and a week at least while callbacks
--- are due: UNTOLD keeps them safe from a crash between the end and its telling.
+-- The end of a mail: counted, told to whoever waits, and unless it was sent parked where it can be listed. Its
+-- record stays for as long as `keep` says; a week at least while callbacks are due, for UNTOLD keeps them safe from a
+-- crash between the end and its telling.
 local A_WEEK = 7 * 86400000
 local COUNTED_AS = {sent = 'delivered'}
+-- What was sent is nobody's business any more; everything else may be wanted again.
+local OF_SENDING = {'payload', 'error', 'priority', 'expires', 'max_attempts', 'in_doubt', 'key'}
+
 local function close(record, id, state, keep, ...)
-  -- What was sent is nobody's business any more; everything else may be wanted again.
-  redis.call('HDEL', record, 'phase', 'due', unpack(state == 'sent' and {'payload', 'error'} or {}))
+  redis.call('HDEL', record, 'phase', 'due', 'unreadable', unpack(state == 'sent' and OF_SENDING or {}))
   redis.call('HSET', record, 'state', state, 'ended', int(NOW), ...)
-  if state == 'dead' then redis.call('ZADD', DEAD, int(NOW), id) end
-  if state == 'in_doubt' then redis.call('ZADD', IN_DOUBT, int(NOW), id) end
+  if state ~= 'sent' then redis.call('ZADD', PREFIX .. state, int(NOW), id) end
+  local ms = kept(state, keep)
   if redis.call('HEXISTS', record, 'callbacks') == 1 then
     redis.call('ZADD', UNTOLD, int(NOW), id)
-    keep = int(math.max(keep, A_WEEK))
+    ms = math.max(ms, A_WEEK)
   end
-  redis.call('PEXPIRE', record, keep)
+  redis.call('PEXPIRE', record, int(ms))
   redis.call('PUBLISH', PREFIX .. 'ended:' .. id, state)
 end
 

@@ -3,7 +3,7 @@ local function mark(key, arg, mails, lease)
   local lease_until, answer, leases = int(NOW + lease), {}, {}
   for n = 1, mails do
     local record, id, fence = KEYS[key + n - 1], ARGV[arg + 2 * n - 2], ARGV[arg + 2 * n - 1]
-    local state, held = unpack(redis.call('HMGET', record, 'state', 'fence'))
+    local state, held = fields_of(record, 'state', 'fence')
     answer[n] = 0
     if state == 'sending' and held == fence then
       redis.call('HSET', record, 'phase', 'dot')

@@ -1,34 +1,32 @@
--- Write verdicts. `arg`: where the nine fields of the first mail stand; `key`: its record. What all mails have in common
+-- Write verdicts. `arg`: where the eight fields of the first mail stand; `key`: its record. What all mails have in common
 -- is done once for all of them, at the end.
-local FIELDS = 9
-local IS_OPEN = {scheduled = true, ready = true, sending = true, deferred = true}
+local FIELDS = 8
 
-local function settle_all(key, arg, mails, keep_sent, keep_failed)
+local function settle_all(key, arg, mails, keep)
   local answer, let_go, counted, is_news = {}, {}, {}, false
   local function count(name) counted[name] = (counted[name] or 0) + 1 end
 
-  local function defer(record, id, delay, expires, is_burnt)
+  local function defer(record, id, delay, expires)
     local due = NOW + delay
-    redis.call('ZADD', DUE, int(math.min(due, tonumber(expires) or due)), id)
+    redis.call('ZADD', DUE, int(math.min(due, number(expires) or due)), id)
     redis.call('HSET', record, 'state', 'deferred', 'due', int(due))
-    redis.call('HDEL', record, 'phase')
-    if is_burnt == '0' then redis.call('HINCRBY', record, 'attempts', -1) end
+    redis.call('HDEL', record, 'phase', 'unreadable')
     count('deferred')
     return 'deferred'
   end
 
-  local function settle(record, id, fence, letters, delay, told, err, line, is_duplicate, is_burnt)
-    local state, held, before, expires = unpack(redis.call('HMGET', record, 'state', 'fence', 'recipients', 'expires'))
+  local function settle(record, id, fence, letters, delay, told, err, line, is_duplicate)
+    local state, held, before, expires = fields_of(record, 'state', 'fence', 'recipients', 'expires')
     local is_same_fence = held == fence
     -- The owner's own repetition hears what became of the mail; nothing is written twice.
     local otherwise = is_same_fence and state or 'fenced'
-    if not IS_OPEN[state] or #before ~= #letters then return otherwise end
+    if not IS_OPEN[state] or not before or #before ~= #letters then return otherwise end
     local is_owner = is_same_fence and state == 'sending'
     local after, is_delivered = merge(before, letters, is_owner)
     local is_over = not string.find(after, 'p')
     is_news = is_news or is_delivered
     if is_owner and is_duplicate == '1' then
-      redis.call('HINCRBY', record, 'possible_duplicates', 1)
+      add(record, 'possible_duplicates', 1)
       count('possible_duplicates')
     end
     if is_owner then let_go[#let_go + 1] = id end -- it is in no other home
@@ -40,11 +38,11 @@ local function settle_all(key, arg, mails, keep_sent, keep_failed)
     end
     if not is_over then
       redis.call('HSET', record, unpack(facts))
-      return is_owner and defer(record, id, delay, expires, is_burnt) or otherwise
+      return is_owner and defer(record, id, delay, expires) or otherwise
     end
     local final = ending_of(after)
     if not is_owner then leave(id) end
-    close(record, id, final, final == 'sent' and keep_sent or keep_failed, unpack(facts))
+    close(record, id, final, keep, unpack(facts))
     count(COUNTED_AS[final] or final)
     return final
   end

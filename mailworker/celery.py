@@ -4,9 +4,7 @@ Law: configuration is read at first use, not at import. What Celery is told here
 lose or double messages; the reasons stand beside each line.
 """
 
-import mmap
 import os
-import signal
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,6 +17,7 @@ from celery.utils.time import get_exponential_backoff_interval
 from kombu import Exchange, Queue
 from kombu.pools import producers
 
+from mailworker.board import Board
 from mailworker.log import logger
 from mailworker.runtime import Runtime
 from mailworker.settings import Settings, load_settings
@@ -29,6 +28,11 @@ if TYPE_CHECKING:
 DRAIN = "mailworker.drain"
 SEND_EMAIL = "mailworker.send_email"
 TELL = "mailworker.tell"
+GREEN_POOLS = frozenset({"gevent", "eventlet"})
+GREEN_POOL_REFUSED = (
+    "-P gevent and -P eventlet are not supported: threads renew leases, and sockets keep deadlines of their own. "
+    "Use prefork (the default), or -P threads; one process keeps many connections either way."
+)
 # Where messages go that nobody here can use: whole, for their owner to find.
 FOREIGN_QUEUE = "mailworker.foreign"
 
@@ -46,13 +50,14 @@ class MailApp(celery.Celery):
         self._runtime: Runtime | None = None
         self._workshop: Workshop | None = None
         self._runtime_lock = threading.Lock()
-        self._stop_flag: mmap.mmap | None = None
-        self.is_pool_child = False
+        self.board: Board | None = None
+        self.is_draining = False
         # A child forked while another thread held the lock would wait for it for ever.
         os.register_at_fork(after_in_child=self._start_anew)
 
     def _start_anew(self) -> None:
         self._runtime, self._workshop, self._runtime_lock = None, None, threading.Lock()
+        self.is_draining = False
 
     @cached_property
     def AsyncResult(self) -> Any:  # noqa: N802 - Celery's name
@@ -87,18 +92,27 @@ class MailApp(celery.Celery):
                 workshop.close()
             runtime.close()
 
-    def share_stop_flag(self) -> None:
-        """Make the byte that a worker's parent shares with the children it will fork."""
-        self._stop_flag = mmap.mmap(-1, 1)
+    def share_board(self) -> None:
+        """Make what a worker's parent shares with the children it will fork."""
+        self.board = Board()
 
     def stop_drains(self) -> None:
         """Let all drains of this worker end after the mail in hand. No signal is needed, and no lock taken."""
-        if self._stop_flag is not None:
-            self._stop_flag[0] = 1
+        if self.board is not None:
+            self.board.ask_to_stop()
+
+    def cut_drains(self) -> None:
+        """Let the processes obey when they are told to end, mails in hand or not."""
+        if self.board is not None:
+            self.board.ask_to_cut()
 
     def is_stopping(self) -> bool:
         """Whether this worker has been asked to stop."""
-        return self._stop_flag is not None and self._stop_flag[0] == 1
+        return self.board is not None and self.board.is_stopping
+
+    def is_cut(self) -> bool:
+        """Whether its processes are to end even with mails in hand."""
+        return self.board is not None and self.board.is_cut
 
     def ring(self, lane: str) -> bool:
         """Publish a bell; False if the broker does not take it. The mails are safe: the watch rings again."""
@@ -131,20 +145,17 @@ class MailApp(celery.Celery):
             self.send_task(task, list(args), dict(kwargs), producer=producer, **there)
 
     @contextmanager
-    def undisturbed(self) -> Iterator[None]:
-        """Ignore SIGTERM for a while, in a pool's process: its parent gets it too, and waits for it.
-
-        Supervisors that signal the whole process group (honcho, systemd's default) would otherwise kill a sending
-        child. Between drains SIGTERM still ends a process, which is how Celery shrinks a pool.
-        """
-        if not self.is_pool_child:
-            yield
-            return
-        before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    def draining(self) -> Iterator[None]:
+        """Tell the parent, and whoever signals this process, that mails are in hand."""
+        self.is_draining = True
+        if self.board is not None:
+            self.board.drain_began()
         try:
             yield
         finally:
-            signal.signal(signal.SIGTERM, before)
+            self.is_draining = False
+            if self.board is not None:
+                self.board.drain_ended()
 
 
 def configuration() -> dict[str, Any]:
@@ -171,8 +182,12 @@ def configuration() -> dict[str, Any]:
         "task_store_errors_even_if_ignored": False,
         # Each bell popped by a worker that then dies is late by a bell's time to live; hold few of them.
         "worker_prefetch_multiplier": 1,
-        "worker_consumer": "mailworker.foreign:MailConsumer",
-        "worker_cancel_long_running_tasks_on_connection_loss": False,
+        "worker_pool": "mailworker.prefork:TaskPool",
+        # How long SIGQUIT gives the mails in hand; drains are told to stop at its beginning.
+        "worker_soft_shutdown_timeout": settings.worker.soft_shutdown_seconds,
+        "worker_consumer": "mailworker.consumer:PatientConsumer",
+        # It would cancel what is acknowledged late, and nothing is; False would warn at each loss.
+        "worker_cancel_long_running_tasks_on_connection_loss": True,
         # A worker must outlive any outage of its broker, at start-up too.
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,

@@ -96,6 +96,8 @@ class WorkerSettings(Section):
     """How often due mails, dead claims and missing bells are looked for."""
     time_limit_seconds: float = Field(4 * 3600.0, gt=0)
     """Celery kills a drain that runs longer."""
+    soft_shutdown_seconds: float = Field(0.0, ge=0, le=3600)
+    """How long SIGQUIT (or SIGTERM with REMAP_SIGTERM=SIGQUIT) waits for the mails in hand before it cuts them off."""
 
 
 class RetentionSettings(Section):

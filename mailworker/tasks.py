@@ -246,7 +246,7 @@ send_email: SendEmail = app.task(base=SendEmail, bind=True, name=SEND_EMAIL, ign
 @app.task(name=DRAIN, ignore_result=True)
 def drain(lane: str) -> None:
     """Answer a bell: work the lane until it is empty or the slice is over."""
-    with app.undisturbed():
+    with app.draining():
         settled = app.workshop.drain(lane).run()
         tell(lane, _TELL_SECONDS)
     logger.debug("drained %d mails of lane %s", settled, lane)
@@ -255,5 +255,5 @@ def drain(lane: str) -> None:
 @app.task(name=TELL, ignore_result=True)
 def tell_ends(lane: str) -> None:
     """Tell the ends of a lane's mails that a dead worker left untold."""
-    with app.undisturbed():
+    with app.draining():
         tell(lane, _TELL_SECONDS)

@@ -94,6 +94,14 @@ _UNSENDABLE = frozenset(
         ErrorKind.ATTACHMENT_ERROR,
     }
 )
+CREDENTIALS = frozenset(
+    {
+        ErrorKind.CREDENTIALS_INVALID,
+        ErrorKind.CREDENTIALS_EXPIRED,
+        ErrorKind.AUTH_METHOD_NOT_SUPPORTED,
+        ErrorKind.AUTHENTICATION_REQUIRED,
+    }
+)
 _MISSING = frozenset({ErrorKind.CAPABILITY_MISMATCH})
 _HELD_BACK = frozenset({ErrorKind.CANCELLED})
 
@@ -148,9 +156,4 @@ def _asked_wait(reply: Reply) -> float | None:
 
 def is_credentials_refusal(error: SmtpError) -> bool:
     """Whether the relay refused who we are: wrong for every mail, so a person must hear of it."""
-    return error.kind in {
-        ErrorKind.CREDENTIALS_INVALID,
-        ErrorKind.CREDENTIALS_EXPIRED,
-        ErrorKind.AUTH_METHOD_NOT_SUPPORTED,
-        ErrorKind.AUTHENTICATION_REQUIRED,
-    }
+    return error.kind in CREDENTIALS

@@ -4,16 +4,20 @@ Law: the watch repairs, it never delivers. Everything it does may be done by sev
 """
 
 import logging
+import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
+from types import FrameType
 from typing import Any
 
 from celery import bootsteps, signals
 
-from mailworker.celery import app, queue_of
+from mailworker.celery import GREEN_POOL_REFUSED, GREEN_POOLS, app, queue_of
 from mailworker.ledger import Ledger, LedgerError, Sweep
 from mailworker.log import logger
+from mailworker.pulse import Pulse
 from mailworker.settings import SettingsError
 
 
@@ -71,21 +75,19 @@ class Lookout:
             self._after_sweep(lane, sweep)
 
 
-def _after_sweep(lane: str, sweep: Sweep) -> None:
-    """Have told what is untold. Raises LedgerError."""
-    del sweep
-    if app.workshop.watched_ledger.outbox.ring(lane):
-        app.ask_to_tell(lane)
-
-
 class Watch(bootsteps.StartStopStep):
-    """The lookout's timer, in every worker's parent process."""
+    """The lookout's timer and the worker's pulse, in every worker's parent process."""
 
-    requires = ("celery.worker.components:Timer",)
+    requires = ("celery.worker.components:Timer", "celery.worker.components:Pool")
 
     def __init__(self, worker: Any, **options: Any) -> None:
         super().__init__(worker, **options)
         self._entry: Any = None
+        self._lookout: Lookout | None = None
+        self._pulse: Pulse | None = None
+        self._pool: Any = None
+        # While it waits for the broker, the parent hears of nothing that its pool has done.
+        self.is_waiting = False
 
     def start(self, worker: Any) -> None:
         """Look at once, then again and again."""
@@ -96,34 +98,91 @@ class Watch(bootsteps.StartStopStep):
             for name, lane in settings.lanes.items()
             if queue_of(name) in app.amqp.queues.consume_from
         }
-        lookout = Lookout(app.workshop.watched_ledger, lanes, app.ring, settings.worker.lease_seconds, _after_sweep)
-        worker.timer.call_after(0, lookout.begin)
-        worker.timer.call_after(0, lookout.look)
-        self._entry = worker.timer.call_repeatedly(settings.worker.watch_seconds, lookout.look)
+        self._pool = worker.pool
+        self._lookout = Lookout(
+            app.workshop.watched_ledger, lanes, self._ring, settings.worker.lease_seconds, self._after_sweep
+        )
+        if app.board is not None:
+            self._pulse = Pulse(worker, app.board, app.workshop.roll, list(lanes), settings.worker.watch_seconds)
+        worker.mail_watch = self
+        _heed_signals_at_once()
+        worker.timer.call_after(0, self._lookout.begin)
+        worker.timer.call_after(0, self.turn)
+        self._entry = worker.timer.call_repeatedly(settings.worker.watch_seconds, self.turn)
+
+    def turn(self) -> None:
+        """One round."""
+        if self._lookout is not None:
+            self._lookout.look()
+        if self._pulse is not None:
+            self._pulse.give()
 
     def stop(self, worker: Any) -> None:
         """Look no more."""
         del worker
         if self._entry is not None:
             self._entry.cancel()
+        if self._pulse is not None:
+            self._pulse.leave()
+
+    def _after_sweep(self, lane: str, sweep: Sweep) -> None:
+        """Have told what is untold, by somebody whom the broker reaches. Raises LedgerError."""
+        del sweep
+        if not self.is_waiting and app.workshop.watched_ledger.outbox.ring(lane):
+            app.ask_to_tell(lane)
+
+    def _ring(self, lane: str) -> bool:
+        """Publish a bell; where nobody takes it, have the lane drained here."""
+        is_heard = not self.is_waiting and app.ring(lane)
+        if self._pulse is not None:
+            self._pulse.rung(lane, is_heard=is_heard)
+        if self.is_waiting:
+            stand_in(lane)
+        elif not is_heard:
+            self._pool.apply_async(stand_in, (lane,))
+        return is_heard
+
+
+def stand_in(lane: str) -> None:
+    """Drain a lane for one slice although no bell came: the broker is away, or full.
+
+    A full ledger that is its own broker takes no bells, and only sending makes room in it.
+    """
+    try:
+        with app.draining():
+            app.workshop.drain(lane, ring=lambda _: True).run()
+    except LedgerError as error:
+        logger.warning("lane %s was not drained: %s", lane, error)
+
+
+def _heed_signals_at_once() -> None:
+    """Tell the drains before Celery does anything else: its cold shutdown waits for them first."""
+    for number in (signal.SIGTERM, signal.SIGQUIT):
+        before = signal.getsignal(number)
+        if callable(before):
+            signal.signal(number, partial(_heed, before))
+
+
+def _heed(before: Callable[[int, FrameType | None], Any], number: int, frame: FrameType | None) -> None:
+    app.stop_drains()
+    before(number, frame)
 
 
 @signals.worker_init.connect
-def _prepare_parent(**_: Any) -> None:
-    """Before the fork: stop on settings that could deliver nothing, and make what parent and children share."""
+def _prepare_parent(sender: Any, **_: Any) -> None:
+    """Before the fork: stop on what could deliver nothing, and make what parent and children share."""
+    pool = sender.pool_cls.__module__.rpartition(".")[2]
+    if pool in GREEN_POOLS:
+        sys.stderr.write(f"{GREEN_POOL_REFUSED}\n")
+        raise SystemExit(2)
     try:
         app.workshop.check_relays()
     except SettingsError as error:
         sys.stderr.write(f"{error}\n")
         raise SystemExit(2) from None
-    app.share_stop_flag()
+    app.share_board()
     # At DEBUG it prints the arguments of tasks, and a foreign app's arguments are mails.
     logging.getLogger("celery.pool").setLevel(logging.INFO)
-
-
-@signals.worker_process_init.connect
-def _prepare_child(**_: Any) -> None:
-    app.is_pool_child = True
 
 
 @signals.worker_process_shutdown.connect

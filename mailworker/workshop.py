@@ -5,11 +5,12 @@ from collections.abc import Callable
 
 from mailworker.backoff import Backoff, Interval
 from mailworker.delivery import Drain, LanePolicy, Tools
+from mailworker.ledger import Roll
 from mailworker.record import Claiming
 from mailworker.relay import smtp_config
 from mailworker.relay_settings import LaneSettings
 from mailworker.renewal import Renewer
-from mailworker.runtime import Runtime, connect, ledger_over
+from mailworker.runtime import Ring, Runtime, connect, ledger_over
 from smtp_transport.client import SmtpClient
 from smtp_transport.message import EncodedFiles
 
@@ -31,6 +32,7 @@ class Workshop:
         self._encoded = EncodedFiles(_CACHE_BYTES)
         self._watch_redis = connect(runtime.settings, min(_WATCH_SECONDS, runtime.settings.redis.timeout_seconds))
         self.watched_ledger = ledger_over(self._watch_redis, runtime.settings)
+        self.roll = Roll(self._watch_redis, runtime.settings.redis.prefix)
         self.renewer = Renewer(runtime.ledger, self._lease_ms)
 
     def check_relays(self) -> None:
@@ -38,8 +40,8 @@ class Workshop:
         for relay in self._runtime.settings.used_relays:
             self.client(relay)
 
-    def drain(self, lane: str) -> Drain:
-        """Set up one go at a lane."""
+    def drain(self, lane: str, ring: Ring | None = None) -> Drain:
+        """Set up one go at a lane. `ring`: how to call for the next one, by default through Celery."""
         runtime = self._runtime
         settings, worker = runtime.settings.lane(lane), runtime.settings.worker
         policy = LanePolicy(
@@ -56,7 +58,7 @@ class Workshop:
             runtime.keys,
             _backoff(self._interval, settings),
             self.renewer,
-            runtime.ring,
+            ring or runtime.ring,
             self._is_stopping,
             self._encoded,
         )

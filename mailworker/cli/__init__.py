@@ -19,7 +19,7 @@ _COMMANDS = {
     "mail": "Look at mails.",
     "send": "Send an email.",
     "status": "Show what each lane holds.",
-    "worker": "Run a Celery worker with the settings of this project.",
+    "worker": "Run a Celery worker with the settings of this project, or check one.",
 }
 
 

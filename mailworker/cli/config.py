@@ -22,19 +22,27 @@ def command() -> None:
 
 
 @command.command("check")
+@click.option("--role", type=click.Choice(["web", "worker"]), help="Whose settings these are (default: tell of both).")
 @click.option("--connect", is_flag=True, help="Also ask the ledger whether it is there, and set up to keep mail.")
-def check(connect: bool) -> None:  # noqa: FBT001 - click's option
-    """Check the settings as a worker would. Exit status 2 if they are wrong, 1 if --connect finds a fault."""
+def check(role: str | None, connect: bool) -> None:  # noqa: FBT001 - click's option
+    """Check the settings. Exit status 2 if they are wrong for the role, 1 if --connect finds a fault.
+
+    A web process needs no relay, a worker does; without --role the settings have to be right for both.
+    """
     settings = load_settings()
-    faults = list(_faults(settings))
-    if faults:
-        raise SettingsFault("\n".join(faults))
+    faults = list(_faults_of_all(settings))
+    of_workers = [] if role == "web" else list(_faults_of_workers(settings))
+    if of_workers and not faults and role is None:
+        of_workers = ["for a web process the settings are right (--role web); for a worker:", *of_workers]
+    if faults or of_workers:
+        raise SettingsFault("\n".join([*faults, *of_workers]))
     found = list(_ledger_faults()) if connect else []
     for fault in found:
         click.echo(fault, err=True)
     if found:
         raise click.exceptions.Exit(FAILED)
-    click.echo(f"the settings are right: lanes {', '.join(sorted(settings.lanes))}")
+    whom = f" for a {role}" if role else ""
+    click.echo(f"the settings are right{whom}: lanes {', '.join(sorted(settings.lanes))}")
 
 
 @command.command("show")
@@ -66,11 +74,14 @@ def masked_url(url: str) -> str:
     return f"{parts.scheme}://{netloc}{parts.path}" + (f"?{urlencode(query, safe='*/')}" if query else "")
 
 
-def _faults(settings: Settings) -> Iterator[str]:
+def _faults_of_all(settings: Settings) -> Iterator[str]:
     try:
         KeyRing.parse(key.get_secret_value() for key in settings.sealing.keys)
     except ValueError as error:
         yield f"{PREFIX}SEALING__KEYS: {error}"
+
+
+def _faults_of_workers(settings: Settings) -> Iterator[str]:
     for name in settings.used_relays:
         try:
             smtp_config(name, settings.relays[name])

@@ -1,30 +1,32 @@
 """`mailworker status`."""
 
 import dataclasses
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
 
 import click
 
 from mailworker.cli.output import print_json, print_table
-
-if TYPE_CHECKING:
-    from mailworker.ledger import LaneStats
+from mailworker.health import Seen, faults_of_life
+from mailworker.ledger import LaneStats, Roll
 
 
 @click.command("status")
 @click.option("--lane", "only", help="This lane alone.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(only: str | None, as_json: bool) -> None:  # noqa: FBT001 - click's option
-    """Show what each lane holds: mails in line, waiting for their time, being sent, and given up."""
+    """Show what each lane holds (mails in line, waiting for their time, being sent, given up), and who works."""
     from mailworker.celery import app  # noqa: PLC0415 - help must be quick
 
     runtime = app.runtime
     if only is not None:
         runtime.settings.lane(only)
     lanes = {name: runtime.ledger.stats(name) for name in ([only] if only else sorted(runtime.settings.lanes))}
+    workers = Roll(runtime.redis, runtime.settings.redis.prefix).read()
+    if only is not None:
+        workers = tuple(seen for seen in workers if only in seen.sign.lanes)
     if as_json:
-        print_json({"lanes": {name: dataclasses.asdict(stats) for name, stats in lanes.items()}})
+        told = [dataclasses.asdict(seen) | {"alive": seen.is_alive} for seen in workers]
+        print_json({"lanes": {name: dataclasses.asdict(stats) for name, stats in lanes.items()}, "workers": told})
         return
     print_table(
         ("lane", "ready", "oldest", "due", "sending", "sent", "dead", "in doubt", "quarantined", "note"),
@@ -44,9 +46,36 @@ def command(only: str | None, as_json: bool) -> None:  # noqa: FBT001 - click's 
             for name, stats in lanes.items()
         ],
     )
+    click.echo()
+    _print_workers(workers)
 
 
-def _notes(stats: "LaneStats") -> Iterator[str]:
+def _print_workers(workers: Sequence[Seen]) -> None:
+    if not workers:
+        click.echo("no worker")
+        return
+    print_table(
+        ("worker", "pool", "busy", "of", "last drain", "lanes", "note"),
+        [
+            (
+                seen.name,
+                seen.sign.pool,
+                seen.sign.active,
+                seen.sign.processes,
+                _ago(seen.sign.drained_seconds, seen.age_seconds),
+                ",".join(seen.sign.lanes),
+                "; ".join(faults_of_life(seen)),
+            )
+            for seen in workers
+        ],
+    )
+
+
+def _ago(seconds: float | None, age: float) -> str:
+    return "-" if seconds is None else f"{seconds + age:.0f} s ago"
+
+
+def _notes(stats: LaneStats) -> Iterator[str]:
     if stats.paused_ms:
         yield f"paused {stats.paused_ms / 1000:.0f} s: {stats.pause_reason}"
     if stats.unreadable:

@@ -5,6 +5,7 @@ Law: a mail changes by the scripts alone, and every Redis error leaves this room
 
 from mailworker.ledger.book import MOST_AT_ONCE, Ledger, LedgerPolicy
 from mailworker.ledger.errors import LedgerError, LedgerFullError, LedgerReadOnlyError, LedgerUnavailableError
+from mailworker.ledger.roll import Roll
 from mailworker.record import (
     Acceptance,
     Accepted,
@@ -43,6 +44,7 @@ __all__ = [
     "NewMail",
     "Pause",
     "Requeued",
+    "Roll",
     "Settlement",
     "Sweep",
     "Untold",

@@ -1,6 +1,7 @@
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -8,10 +9,13 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from redis import Redis
 
 from mailworker.cli import main
 from mailworker.cli.config import masked_url
 from mailworker.dev.valkey import ValkeyServer
+from mailworker.health import Sign
+from mailworker.ledger import Ledger, Pause, Roll
 
 RELAY = {"MAILWORKER_RELAYS__DEFAULT__HOST": "127.0.0.1", "MAILWORKER_RELAYS__DEFAULT__TLS": "none"}
 
@@ -237,6 +241,59 @@ def test_a_worker_is_not_started_with_wrong_settings() -> None:
     result = run("worker", "--pool=solo", env={"MAILWORKER_RELAYS__DEFAULT__PORT": "25"})
     assert result.returncode == 2
     assert "MAILWORKER_RELAYS__DEFAULT__HOST" in result.stderr
+
+
+@pytest.mark.parametrize("words", [("-P", "gevent"), ("--pool=eventlet",), ("-Pgevent",)])
+def test_pools_of_green_threads_are_refused_with_their_reason(words: tuple[str, ...]) -> None:
+    result = run("worker", *words, env=RELAY)
+    assert (result.returncode, result.stderr.count("\n")) == (2, 1)
+    assert "-P threads" in result.stderr
+
+
+@pytest.mark.parametrize(("role", "status"), [("web", 0), ("worker", 2), (None, 2)])
+def test_a_relay_is_asked_of_workers_only(role: str | None, status: int) -> None:
+    result = invoke("config", "check", *(["--role", role] if role else []), env={})
+    assert result.exit_code == status
+    assert ("MAILWORKER_RELAYS__DEFAULT__HOST" in result.output) == (role != "web")
+    assert ("--role web" in result.output) == (role is None)
+
+
+def test_a_key_is_asked_of_both_roles() -> None:
+    for role in ("web", "worker"):
+        result = invoke("config", "check", "--role", role, env=RELAY | {"MAILWORKER_SEALING__KEYS": "x"})
+        assert (result.exit_code, "SEALING__KEYS" in result.output) == (2, True)
+
+
+def test_a_worker_that_gave_no_sign_is_neither_alive_nor_ready(ledger: dict[str, str]) -> None:
+    for how in ("--live", "--ready"):
+        result = invoke("worker", "check", how, "-n", "nobody@nowhere", env=ledger)
+        assert result.exit_code == 1
+        assert "nobody@nowhere" in result.output
+
+
+def test_a_worker_is_checked_by_its_sign_and_its_lanes(ledger: dict[str, str]) -> None:
+    name = f"celery@{socket.gethostname()}"
+    with Redis.from_url(ledger["MAILWORKER_REDIS__URL"]) as client:
+        roll, book = Roll(client), Ledger(client)
+        roll.sign(name, Sign(1, "1", "prefork", ("default",), 2, 0, 15))
+        assert invoke("worker", "check", env=ledger).exit_code == 0
+        shown = run("status", "--json", env=ledger).stdout
+        assert [(w["name"], w["alive"]) for w in json.loads(shown)["workers"]] == [(name, True)]
+        assert name in run("status", env=ledger).stdout
+        book.release("default", [], Pause(300_000, 300_000, "credentials_invalid"))
+        assert invoke("worker", "check", "--live", env=ledger).exit_code == 0
+        unready = invoke("worker", "check", "--ready", "--json", env=ledger)
+        assert (unready.exit_code, "credentials" in json.loads(unready.stdout)["faults"][0]) == (1, True)
+        roll.sign(name, Sign(1, "1", "prefork", ("default",), 2, 0, 15, unanswered_seconds=90))
+        assert invoke("worker", "check", "--live", env=ledger).exit_code == 1
+        client.flushall()
+
+
+def test_a_ledger_out_of_reach_makes_a_worker_unready_but_not_dead() -> None:
+    env = RELAY | {"MAILWORKER_REDIS__URL": "redis://127.0.0.1:1/0"}
+    for how, status in (("--live", 0), ("--ready", 1)):
+        result = invoke("worker", "check", how, "--timeout", "1", env=env)
+        assert (result.exit_code, "cannot be judged" in result.output) == (status, True)
 
 
 def test_worker_hands_its_options_to_celery() -> None:

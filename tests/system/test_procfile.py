@@ -57,6 +57,7 @@ def test_the_worker_line_survives_sigterm_to_its_whole_group(post, run):
     wait_until(lambda: len(post.stored()) > 10, "the first mails")
     os.killpg(worker.pid, signal.SIGTERM)
     assert worker.wait(40) == 0
+    assert "WorkerLostError" not in log.read_text()
     before = len(post.stored())
     assert {result.report().state for result in results} <= {"sent", "ready"}
     assert sum(result.report().state == "sent" for result in results) == before

@@ -1,0 +1,87 @@
+"""Celery's consumer, with patience for its broker and haste at the end.
+
+Law: while nothing can be consumed the watch goes on turning: due mails get ready, dead claims come free, the worker
+shows that it lives, and mails are sent without bells.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from celery.worker.state import maybe_shutdown
+
+from mailworker.celery import MailApp
+from mailworker.foreign import MailConsumer
+from mailworker.log import logger
+
+# A broker that comes back is noticed within this.
+_LONGEST_WAIT_SECONDS = 10
+_REFUSED_WAIT_SECONDS = 3
+
+
+class PatientConsumer(MailConsumer):
+    """What `worker_consumer` means here. The worker's `Watch` is told whenever consuming has to wait."""
+
+    app: MailApp
+    controller: Any
+    connection_errors: tuple[type[Exception], ...]
+
+    def ensure_connected(self, conn: Any) -> Any:
+        """Wait for the broker, longer after each vain attempt."""
+
+        def tell(exc: Exception, interval: float) -> None:
+            logger.error(
+                "cannot reach the broker %s (%s); trying again in %.0f s", conn.as_uri(), type(exc).__name__, interval
+            )
+
+        with self._waiting():
+            connected = conn.ensure_connection(tell, callback=self._between, interval_max=_LONGEST_WAIT_SECONDS)
+        self.first_connection_attempt = False
+        return connected
+
+    def on_connection_error_after_connected(self, exc: Exception) -> None:
+        """Connect again at once; but give time to a broker that answers and refuses, as one without memory does."""
+        super().on_connection_error_after_connected(exc)
+        if isinstance(exc, self.connection_errors):
+            return
+        logger.error(
+            "the broker refuses to set up our queues (%s: %s); trying again every %d s until it does",
+            type(exc).__name__,
+            _ADVICE.get(type(exc).__name__, "see its log"),
+            _REFUSED_WAIT_SECONDS,
+        )
+        with self._waiting():
+            for _ in range(_REFUSED_WAIT_SECONDS):
+                self._between()
+                time.sleep(1)
+
+    def cancel_active_requests(self) -> None:
+        """Cut short what is left when a cold shutdown's time is over."""
+        self.app.cut_drains()
+        super().cancel_active_requests()
+
+    def _between(self) -> None:
+        """What is due each second while nothing can be consumed."""
+        maybe_shutdown()
+        watch = getattr(self.controller, "mail_watch", None)
+        if watch is not None:
+            watch.turn()
+
+    @contextmanager
+    def _waiting(self) -> Iterator[None]:
+        watch = getattr(self.controller, "mail_watch", None)
+        if watch is None:
+            yield
+            return
+        watch.is_waiting = True
+        try:
+            yield
+        finally:
+            watch.is_waiting = False
+
+
+_ADVICE = {
+    "OutOfMemoryError": "it is at its memory limit; the worker sends mail meanwhile, which makes room",
+    "NoPermissionError": "its user may not do what a broker needs; docs/operations.md lists it",
+}

@@ -177,7 +177,8 @@ class SmtpConfig(Frozen):
     @property
     def server_name(self) -> str:
         """The name that the server's certificate must bear."""
-        return self.tls_config.server_name or self.host.rstrip(".")
+        # A scope means something on this machine alone (RFC 6874 section 1).
+        return self.tls_config.server_name or self.host.rstrip(".").partition("%")[0]
 
     @classmethod
     def builder(cls) -> "SmtpConfigBuilder":

@@ -43,9 +43,25 @@ class DeliverBy:
     trace: bool = False
 
     def __post_init__(self) -> None:
+        if not _is_whole(self.seconds):
+            raise ValueError("seconds: give a whole number")
         least = -_HIGHEST_SECONDS if self.notify_only else 1
         if not least <= self.seconds <= _HIGHEST_SECONDS:
             raise ValueError(f"seconds: from {least} to {_HIGHEST_SECONDS} (RFC 2852 section 4)")
+
+
+_KINDS: Final[tuple[tuple[tuple[str, ...], type, str], ...]] = (
+    (("ret",), Return, "a Return"),
+    (("envelope_id",), str, "text"),
+    (("binary", "require_tls"), bool, "True or False"),
+    (("deliver_by",), DeliverBy, "a DeliverBy"),
+    (("priority", "hold_for"), int, "a whole number"),
+    (("hold_until",), datetime, "a datetime"),
+)
+_MANY: Final[tuple[tuple[str, type, str], ...]] = (
+    ("notify", Notify, "a set of Notify"),
+    ("original_recipients", str, "addresses"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +88,7 @@ class DeliveryOptions:
     hold_until: datetime | None = None
 
     def __post_init__(self) -> None:
+        self._check_kinds()
         if self.envelope_id is not None and not _ENVELOPE_ID.fullmatch(self.envelope_id):
             raise ValueError("envelope_id: give 1 to 100 printable ASCII characters (RFC 3461 section 4.4)")
         if Notify.NEVER in self.notify and len(self.notify) > 1:
@@ -87,7 +104,26 @@ class DeliveryOptions:
         if self.hold_until is not None and self.hold_until.tzinfo is None:
             raise ValueError("hold_until: give it with a time zone")
 
+    def _check_kinds(self) -> None:
+        for names, kind, told in _KINDS:
+            for name in names:
+                value = getattr(self, name)
+                if value is not None and not (_is_whole(value) if kind is int else isinstance(value, kind)):
+                    raise ValueError(f"{name}: give {told}")
+        for name, each, told in _MANY:
+            value = getattr(self, name)
+            # Text is a sequence of text: one address alone would be taken for many.
+            if isinstance(value, str) or not all(isinstance(one, each) for one in value):
+                raise ValueError(f"{name}: give {told}, or none")
+        object.__setattr__(self, "notify", frozenset(self.notify))
+        object.__setattr__(self, "original_recipients", tuple(self.original_recipients))
+
     @property
     def needs_dsn(self) -> bool:
         """Whether some parameter is of RFC 3461."""
         return bool(self.ret or self.envelope_id or self.notify or any(self.original_recipients))
+
+
+def _is_whole(value: object) -> bool:
+    """Whether it is a number that is written with digits alone: `str(True)` is not."""
+    return isinstance(value, int) and not isinstance(value, bool)

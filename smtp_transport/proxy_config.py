@@ -64,6 +64,11 @@ def _parts(url: str) -> dict[str, Any]:
         port = parts.port
     except ValueError:
         raise ValueError("proxy: this is not a URL; are special characters in user and password quoted?") from None
+    if parts.scheme == "https":
+        raise ValueError(
+            "proxy: TLS on the way to a proxy is not spoken; give its http:// port (TLS with the mail server goes "
+            "through it from end to end all the same, only a proxy's own password would be readable on the way there)"
+        )
     if parts.scheme not in known or not parts.hostname or parts.path.strip("/") or parts.query or parts.fragment:
         raise ValueError("proxy: give a URL such as http://proxy.example:3128 or socks5://user:password@proxy.example")
     kind, usual_port = known[parts.scheme]

@@ -10,6 +10,7 @@ way from a refused STARTTLS or login to a mail that goes without.
 """
 
 import enum
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -35,6 +36,7 @@ from smtp_transport.receipt import Receipt
 from smtp_transport.stream import Stream
 from smtp_transport.wire import WireProtocol
 
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _TOKENS: Final = frozenset({AuthMethod.XOAUTH2, AuthMethod.OAUTHBEARER})
 
 
@@ -227,6 +229,9 @@ def _made(kind: CredentialKind, user: str | None, secret: SecretStr) -> Credenti
 
 
 def _content(body: bytes | str) -> Content:
+    if isinstance(body, str) and _SURROGATE.search(body):
+        told = "body: it holds half a character (a lone surrogate); give bytes, or text that UTF-8 can write"
+        raise MessageError(told, ErrorKind.ENCODING_FAILED, phase=Phase.MAIL)
     data = canonical(body.encode() if isinstance(body, str) else body)
     head = data.partition(b"\r\n\r\n")[0]
     return Content(data, eight_bit=not data.isascii(), utf8_headers=not head.isascii())

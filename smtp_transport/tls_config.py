@@ -84,7 +84,7 @@ class TlsConfig(Frozen):
     @field_validator("server_name")
     @classmethod
     def _is_a_name(cls, value: str | None) -> str | None:
-        return None if value is None else checked_host(value)
+        return None if value is None else checked_host(value).rstrip(".")
 
     @field_validator("pinned_certs")
     @classmethod
@@ -122,6 +122,11 @@ class TlsConfig(Frozen):
     def checks_hostname(self) -> bool:
         """Whether OpenSSL must find the certificate to be for the host that was asked for, which needs the chain."""
         return self.verify_hostname and self.checks_chain
+
+    @property
+    def proves_server(self) -> bool:
+        """Whether a handshake proves that the server is the one that was meant: by its name, or by its key."""
+        return self.checks_hostname or bool(self.pinned_certs)
 
     @property
     def needs_vetting(self) -> bool:

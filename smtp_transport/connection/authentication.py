@@ -153,7 +153,7 @@ class _Steps:
 
     def opening(self) -> Auth:
         """Begin, with or without an initial response."""
-        return self._run(lambda: Auth(self._mechanism.name, next(self._steps)))
+        return self._run(lambda: Auth(self._mechanism.name, _octets(next(self._steps))))
 
     def answer(self, challenge: bytes) -> AuthResponse:
         """Answer a challenge."""
@@ -184,8 +184,15 @@ def _finish(steps: SaslExchange) -> None:
     raise AuthenticationError("the server said yes before the exchange was over")
 
 
+def _octets(data: bytes | None) -> bytes | None:
+    """Check here what foreign code gives: whoever tripped over it later would show it in a traceback."""
+    if data is None or isinstance(data, bytes | bytearray | memoryview):
+        return None if data is None else bytes(data)
+    raise AuthenticationError(f"a mechanism yields bytes or None, and not {type(data).__name__}")
+
+
 def _response(data: bytes | None) -> AuthResponse:
-    response = AuthResponse(data or b"")
+    response = AuthResponse(_octets(data) or b"")
     del data  # tracebacks with local variables would show it
     if len(response.argument) > response.limit - len("\r\n"):
         raise AuthenticationError("the credentials are longer than a line may be", ErrorKind.CREDENTIALS_INVALID)

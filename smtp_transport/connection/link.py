@@ -65,7 +65,8 @@ class Connection:
         self._talk = talk
         self._config = config
         self._opened = opened
-        self._server = Server.of(opened.capabilities, config.max_message_size, under_tls=talk.tls_version is not None)
+        is_proven = talk.tls_version is not None and config.tls_config.proves_server
+        self._server = Server.of(opened.capabilities, config.max_message_size, under_tls=is_proven)
         self._transactions = 0
         self._window = Window(config.window_mails, config.window_octets)
         self.footing = Footing()

@@ -75,7 +75,10 @@ class Outgoing:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """What is known of the server when mails are prepared for it. `max_size` is what both sides allow, in octets."""
+    """What is known of the server when mails are prepared for it. `max_size` is what both sides allow, in octets.
+
+    `under_tls`: the link is encrypted, and the server has proven who it is.
+    """
 
     capabilities: Capabilities
     eight_bit_mime: bool
@@ -131,6 +134,9 @@ def _prepared(transaction: Transaction, fates: Fates, server: Server) -> list[Ou
     body = BodyType.BINARY if binary else BodyType.EIGHT_BIT if content.eight_bit else None
     announced = Announcement(envelope.sender, envelope.recipients, size if server.takes_size else None, body, smtputf8)
     if options is not None:
+        if len(options.original_recipients) > len(envelope.recipients):
+            told = "options.original_recipients: there are more of them than recipients of the mail"
+            raise _unfit(told, ErrorKind.INVALID_RECIPIENT_ADDRESS)
         announced.parameters = parameters.of_mail(options, server.capabilities, under_tls=server.under_tls)
         wishes = [parameters.of_recipient(options, number) for number in range(len(envelope.recipients))]
         announced.wishes = tuple(wishes)

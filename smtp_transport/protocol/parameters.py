@@ -57,8 +57,12 @@ def _demand(options: DeliveryOptions, capabilities: Capabilities, *, under_tls: 
     needs = (
         (options.needs_dsn, "DSN", capabilities.dsn),
         (options.binary, "BINARYMIME with CHUNKING", capabilities.binary_mime),
-        # RFC 8689 section 2: the parameter may not be said in clear text.
-        (options.require_tls, "REQUIRETLS under TLS", capabilities.require_tls and under_tls),
+        # RFC 8689 section 4.2.1: not in clear text, nor to a server whose certificate was not checked.
+        (
+            options.require_tls,
+            "REQUIRETLS under proven TLS",
+            capabilities.require_tls and under_tls,
+        ),
         (by is not None, "DELIVERBY", capabilities.deliver_by),
         (options.priority is not None, "MT-PRIORITY", capabilities.mt_priority),
         (hold is not None or options.hold_until is not None, "FUTURERELEASE", capabilities.future_release),

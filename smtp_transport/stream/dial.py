@@ -100,6 +100,10 @@ def resolve(host: str, port: int, deadline: float) -> tuple[Target, ...]:
     """
     try:
         return _lookup(host, port, socket.AI_NUMERICHOST)
+    except UnicodeError:
+        # No configuration that was checked holds such a name.
+        told = "this host's name has a label that is empty or too long; is it spelt right?"
+        raise SmtpConnectionError(told, ErrorKind.DNS_RESOLUTION_FAILED, phase=Phase.CONNECT) from None
     except OSError:
         pass  # no IP address, then: a name
     answers: queue.SimpleQueue[tuple[Target, ...] | OSError] = queue.SimpleQueue()

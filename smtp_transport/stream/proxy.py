@@ -38,6 +38,11 @@ def ask_proxy(stream: SocketStream, proxy: Proxy, target: tuple[str, int], deadl
     """
     ask = _connect_by_http if proxy.kind is ProxyKind.HTTP else _connect_by_socks
     place = f"proxy {proxy.host}:{proxy.port}"
+    if not (target[0].isascii() and target[0].isprintable() and " " not in target[0]):
+        # No configuration that was checked holds such a host; in a request to a proxy it would be more than a host.
+        raise SmtpConnectionError(
+            f"{place}: this is no host name", ErrorKind.DNS_RESOLUTION_FAILED, phase=Phase.CONNECT
+        )
     try:
         ask(stream, proxy, target, deadline)
     except SmtpTimeoutError:

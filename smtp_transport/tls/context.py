@@ -1,6 +1,7 @@
 """A context for OpenSSL from a configuration."""
 
 import functools
+import re
 import ssl
 from pathlib import Path
 from typing import Final
@@ -15,6 +16,8 @@ _VERSIONS = {
     TlsVersion.TLS12: ssl.TLSVersion.TLSv1_2,
     TlsVersion.TLS13: ssl.TLSVersion.TLSv1_3,
 }
+_HASHED: Final = re.compile(r"[0-9a-f]{8}\.[0-9]+")
+"""A file's name in a folder of authorities."""
 _NO_CHECK_TIME: Final = 0x200000
 """X509_V_FLAG_NO_CHECK_TIME of OpenSSL's x509_vfy.h, which the `ssl` module has no name for."""
 
@@ -49,6 +52,10 @@ def _trust(context: ssl.SSLContext, ca_certs: tuple[Path, ...]) -> None:
     for path in ca_certs:
         try:
             if path.is_dir():
+                if not any(_HASHED.fullmatch(file.name) for file in path.iterdir()):
+                    # OpenSSL would find nothing there, and say so of the server's certificate only.
+                    told = f"ca_certs: the folder {str(path)!r} is empty or not hashed; run `openssl rehash` on it"
+                    raise TlsError(told, ErrorKind.CERTIFICATE_INVALID, phase=Phase.TLS)
                 context.load_verify_locations(capath=path)
             else:
                 context.load_verify_locations(cafile=path)

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from smtp_transport.connection import Connection
 from smtp_transport.envelope import Content, Envelope, Transaction
 from smtp_transport.errors import ErrorKind
 from smtp_transport.options import DeliverBy, DeliveryOptions, Notify, Return
@@ -14,7 +15,7 @@ from smtp_transport.protocol import grammar, parameters
 from smtp_transport.protocol.capabilities import Capabilities
 from smtp_transport.protocol.commands import Rcpt
 from tests.protocol.mails import BOB, CONTENT, GO, MAIL, OK, QUEUED, WHOLE, Start, facts, receipts
-from tests.protocol.script import make_transaction
+from tests.protocol.script import GREETED, Fault, ScriptedStream, Step, make_config, make_transaction
 
 REST = ("DATA", GO, CONTENT, ".", QUEUED)
 NOON = datetime(2030, 1, 2, 12, 0, 0, 999, tzinfo=timezone(timedelta(hours=2)))
@@ -85,6 +86,28 @@ def test_requiretls_is_said_under_tls_alone() -> None:
 
 
 @pytest.mark.parametrize(
+    ("checks", "goes"),
+    [
+        ({}, True),
+        ({"accept_invalid_certs": True, "pinned_certs": "ab" * 32}, True),
+        ({"accept_invalid_certs": True}, False),
+        ({"verify_hostname": False}, False),
+        ({"development": True, "allow_self_signed": True}, False),
+    ],
+)
+def test_requiretls_is_said_to_a_server_that_has_proven_who_it_is(checks: dict[str, object], *, goes: bool) -> None:
+    offer = b"250-mx\r\n250-REQUIRETLS\r\n250 STARTTLS\r\n"
+    sent: tuple[Step, ...] = (f"{MAIL} REQUIRETLS", OK, BOB, OK, *REST) if goes else ()
+    shaken: tuple[Step, ...] = (offer, "STARTTLS", b"220 go\r\n", Fault.TLS, "EHLO client.example.com", offer)
+    stream = ScriptedStream(*GREETED, *shaken, *sent)
+    connection = Connection.over(stream, make_config(tls="starttls", tls_config=checks))
+    (receipt,) = receipts(connection, asking(require_tls=True))
+    assert bool(receipt.accepted) is goes
+    assert goes or (receipt.error and receipt.error.kind is ErrorKind.CAPABILITY_MISMATCH)
+    assert stream.done
+
+
+@pytest.mark.parametrize(
     "options",
     [
         {"envelope_id": ""},
@@ -97,6 +120,19 @@ def test_requiretls_is_said_under_tls_alone() -> None:
         {"hold_for": 0},
         {"hold_for": 1, "hold_until": NOON},
         {"hold_until": datetime(2030, 1, 1)},  # noqa: DTZ001 - the point of it
+        {"hold_until": "2030-01-01"},
+        {"hold_for": 1.5},
+        {"priority": "3"},
+        {"priority": True},
+        {"ret": "FULL"},
+        {"notify": {"NEVER"}},
+        {"notify": "NEVER"},
+        {"envelope_id": 7},
+        {"deliver_by": 60},
+        {"binary": "no"},
+        {"require_tls": 1},
+        {"original_recipients": "one@example.org"},
+        {"original_recipients": [None]},
     ],
 )
 def test_a_wish_that_no_server_could_read_is_refused_when_it_is_made(options: dict[str, object]) -> None:
@@ -104,10 +140,19 @@ def test_a_wish_that_no_server_could_read_is_refused_when_it_is_made(options: di
         DeliveryOptions(**options)
 
 
-@pytest.mark.parametrize("fields", [{"seconds": 0}, {"seconds": -1}, {"seconds": 10**9}])
-def test_a_deadline_in_the_past_cannot_bring_a_mail_back(fields: dict[str, int]) -> None:
+@pytest.mark.parametrize("seconds", [0, -1, 10**9, 1.5, "60", True])
+def test_a_deadline_in_the_past_cannot_bring_a_mail_back(seconds: int) -> None:
     with pytest.raises(ValueError, match="seconds"):
-        DeliverBy(**fields)
+        DeliverBy(seconds)
+
+
+def test_an_original_recipient_of_nobody_concerns_its_mail_alone(play: Start) -> None:
+    played = play(*WHOLE, offers=("DSN",))
+    too_many = asking(original_recipients=["one@example.org", "two@example.org"])
+    bad, good = receipts(played.connection, too_many, make_transaction())
+    assert bad.error
+    assert bad.error.kind is ErrorKind.INVALID_RECIPIENT_ADDRESS
+    assert good.accepted
 
 
 def test_a_repr_shows_no_address() -> None:

@@ -12,7 +12,7 @@ import trustme
 from bench.contenders import WAYS
 from smtp_transport import Credentials, Email, SmtpClient, SmtpConfig, TlsConfig
 from smtp_transport.dkim import Signer
-from tests.servers import exim, postfix
+from tests.servers import dovecot, exim, postfix
 from tests.servers.standing import LATER, PASSWORD, REFUSED, SMALL, USER, Found, Standing
 from tests.wire.sink import Sink
 
@@ -38,6 +38,12 @@ def real_postfix(ca) -> Iterator[Standing]:
 @pytest.fixture(scope="session")
 def real_exim(ca) -> Iterator[Standing]:
     with exim.running(ca) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def real_dovecot() -> Iterator[Standing]:
+    with dovecot.running() as server:
         yield server
 
 

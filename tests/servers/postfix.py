@@ -52,11 +52,14 @@ cyrus_sasl_config_path = {root}/etc/sasl
 smtpd_sasl_local_domain = postfix.test
 """
 
-MASTER = """
-127.0.0.1:{plain} inet n - n - - smtpd
+SECURE = """
 127.0.0.1:{secure} inet n - n - - smtpd
     -o smtpd_tls_security_level=encrypt -o smtpd_tls_auth_only=yes -o smtpd_sasl_auth_enable=yes
     -o smtpd_recipient_restrictions=permit_sasl_authenticated,reject
+"""
+
+MASTER = """
+127.0.0.1:{plain} inet n - n - - smtpd
 127.0.0.1:{small} inet n - n - - smtpd
     -o message_size_limit={limit}
 127.0.0.1:{mute} inet n - n - - smtpd
@@ -109,10 +112,13 @@ def _read(path: Path) -> Found:
 
 
 @contextmanager
-def running(ca: trustme.CA) -> Iterator[Postfix]:
-    """Run one until the block ends. Its master starts as root only, so that it can give rights away."""
+def running(ca: trustme.CA, *, with_users: bool = True) -> Iterator[Postfix]:
+    """Run one until the block ends. Its master starts as root only, so that it can give rights away.
+
+    Without users there is no door `secure`, and Postfix is all that is needed.
+    """
     postfix = program("postfix")
-    saslpasswd = program("saslpasswd2")
+    saslpasswd = program("saslpasswd2") if with_users else None
     if os.geteuid() != 0:
         missing("Postfix starts as root only")
     owner = pwd.getpwnam("postfix")
@@ -120,10 +126,13 @@ def running(ca: trustme.CA) -> Iterator[Postfix]:
         root = Path(folder)
         root.chmod(0o755)
         doors = dict(zip(("plain", "secure", "small", "mute"), free_ports(4), strict=True))
+        if not with_users:
+            del doors["secure"]
         _furnish(root, doors, owner, ca)
-        add = [saslpasswd, "-p", "-c", "-f", str(root / "etc" / "sasl" / "sasldb2"), "-u", "postfix.test", USER]
-        subprocess.run(add, input=PASSWORD, text=True, check=True)
-        os.chown(root / "etc" / "sasl" / "sasldb2", owner.pw_uid, owner.pw_gid)
+        if saslpasswd is not None:
+            add = [saslpasswd, "-p", "-c", "-f", str(root / "etc" / "sasl" / "sasldb2"), "-u", "postfix.test", USER]
+            subprocess.run(add, input=PASSWORD, text=True, check=True)
+            os.chown(root / "etc" / "sasl" / "sasldb2", owner.pw_uid, owner.pw_gid)
         env = {"PATH": os.environ.get("PATH", "") + ":/usr/sbin:/sbin"}
         log = root / "log" / "start.log"
         with run([postfix, "-c", str(root / "etc"), "start-fg"], doors.values(), log, env):
@@ -139,6 +148,7 @@ def _furnish(root: Path, doors: Mapping[str, int], owner: pwd.struct_passwd, ca:
     told = {"root": root, "uid": owner.pw_uid, "gid": owner.pw_gid, "large": LARGE, "limit": SMALL}
     told |= {"refused": REFUSED, "later": LATER} | doors
     (root / "etc" / "main.cf").write_text(MAIN.format(**told))
-    (root / "etc" / "master.cf").write_text(MASTER.format(**told))
+    secure = SECURE.format(**told) if "secure" in doors else ""
+    (root / "etc" / "master.cf").write_text(secure + MASTER.format(**told))
     (root / "etc" / "sasl" / "smtpd.conf").write_text(SASL.format(**told))
     ca.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(str(root / "tls.pem"))

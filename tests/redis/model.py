@@ -1,4 +1,4 @@
-"""The ledger against a model of it in plain Python: two workers, a sweep, crashes, in any order."""
+"""A model of the ledger in plain Python: workers, a sweep, crashes, in any order. `test_whole_model` runs it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from dataclasses import field as attribute
 from typing import TYPE_CHECKING
 
-import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -16,10 +14,9 @@ from hypothesis.stateful import (
     invariant,
     precondition,
     rule,
-    run_state_machine_as_test,
 )
 
-from mailworker.ledger import Claim, Claiming, LedgerPolicy, NewMail, Pause, Settlement
+from mailworker.ledger import Claim, Claiming, NewMail, Pause, Settlement
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -394,18 +391,3 @@ class LedgerMachine(RuleBasedStateMachine):
         stats = self.ledger.stats(LANE)
         assert stats.counts == self.model.counts
         assert (stats.pause_failures, stats.paused_ms > 0) == (self.model.failures, self.model.is_paused)
-
-
-@pytest.mark.timeout(600)  # a failure takes its time to become a short one
-def test_no_order_of_events_loses_or_doubles_a_mail(rig: Rig) -> None:
-    def fresh() -> Rig:
-        rig.redis.flushall()
-        # Bells stay outstanding until they are answered: the model has no clock.
-        return type(rig)(rig.redis, LedgerPolicy(bell_ttl_ms=10**9))
-
-    run_state_machine_as_test(
-        lambda: LedgerMachine(fresh),
-        settings=settings(
-            max_examples=100, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck)
-        ),
-    )

@@ -9,7 +9,7 @@ CANDIDATES := python3 python3.14 python3.13 python3.12 python3.11
 USABLE := import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))
 PYTHON = $(firstword $(foreach p,$(CANDIDATES),$(shell $(p) -c '$(USABLE)' >/dev/null 2>&1 && echo $(p))))
 
-.PHONY: demo test dev fuzz chaos check lint types imports format lock docs-table coverage bench setup clean
+.PHONY: demo test dev fuzz chaos model check lint types imports format lock docs-table coverage bench setup clean
 .DEFAULT_GOAL := demo
 
 demo: setup
@@ -30,6 +30,10 @@ fuzz: setup
 # Half an hour of faults at random; exit code 1 and the evidence if a promise was broken.
 chaos: setup
 	$(BIN)/python -m tests.chaos --mails 200000 --faults 1000 --json .chaos.json
+
+# Thousands of stories about one lane: workers, sweeps, crashes and people in any order. A quarter of an hour.
+model: setup
+	$(BIN)/pytest -n0 tests/redis/test_whole_model.py --hypothesis-profile=model --timeout=0
 
 check: lint types imports
 

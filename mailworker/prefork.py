@@ -5,7 +5,9 @@ got the signal as well, is about to stop them in order. A child that obeyed at o
 take a bell with it that it had just been given.
 """
 
+import os
 import signal
+import threading
 import time
 from types import FrameType
 
@@ -16,6 +18,8 @@ from mailworker.celery import app
 
 # How long an idle child waits to hear whether all are stopping, or it alone is to go (a pool that shrinks).
 _HEARING_SECONDS = 0.5
+# How often a child looks whether its parent lives.
+_ORPHAN_SECONDS = 1.0
 
 
 class _Obedience:
@@ -27,7 +31,21 @@ class _Obedience:
             obey = signal.getsignal(number)
             if callable(obey):
                 signal.signal(number, _Hearing(obey))
+        threading.Thread(target=end_with_parent, args=(os.getppid(),), name="mailworker-orphan", daemon=True).start()
         super().on_loop_start(pid)  # type: ignore[misc] # a mixin: the next in line has it
+
+
+def end_with_parent(parent: int) -> None:
+    """End this process, between two drains, when its parent was killed.
+
+    A pool's processes wait for work on pipes of which they may hold each other's ends open: they would never hear of it.
+    """
+    while os.getppid() == parent:
+        time.sleep(_ORPHAN_SECONDS)
+    app.stop_drains()
+    while app.is_draining:
+        time.sleep(_ORPHAN_SECONDS)
+    os._exit(0)
 
 
 class _Child(_Obedience, asynpool.Worker):

@@ -54,14 +54,19 @@ class Lookout:
 
     def look(self) -> None:
         """Sweep each lane once. A ledger out of reach is looked for again at the next round."""
-        for lane, is_held in self._lanes.items():
-            try:
+        try:
+            for lane, is_held in self._lanes.items():
                 self._sweep(lane, is_held=is_held)
-            except LedgerError as error:
-                # Nobody could renew either. Whoever lives gets a lease's time to do so before it is taken for dead.
-                self._blind_until = time.monotonic() + self._lease_seconds
-                logger.warning("the watch cannot reach the ledger: %s", error)
-                return
+        except LedgerError as error:
+            # Nobody could renew either. Whoever lives does so three times a lease, and gets that long to be heard.
+            self._blind_until = time.monotonic() + self._lease_seconds / 2
+            logger.warning("the watch cannot reach the ledger: %s", error)
+            return
+        try:
+            if self._ledger.upkeep.rewrite():
+                logger.warning("the ledger's server had no room for its file, and now writes it anew")
+        except LedgerError as error:
+            logger.warning("the ledger's server had no room for its file, and it must be rewritten by hand: %s", error)
 
     def _sweep(self, lane: str, *, is_held: bool) -> None:
         is_waiting = True

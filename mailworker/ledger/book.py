@@ -19,6 +19,7 @@ from mailworker.ledger.outbox import Outbox
 from mailworker.ledger.reading import RECORD_FIELDS, no_record, read_claim, read_record, read_stats
 from mailworker.ledger.seals import Seals
 from mailworker.ledger.server import Server
+from mailworker.ledger.upkeep import Upkeep
 from mailworker.log import logger
 from mailworker.record import (
     FINAL_STATES,
@@ -95,6 +96,7 @@ class Ledger:
         self._keep = self._policy.keep
         self.outbox = Outbox(self._server, prefix, self._keep)
         self._has_told_of_newer = False
+        self.upkeep = Upkeep(redis, prefix)
 
     def accept(self, lane: str, mails: Sequence[NewMail]) -> Acceptance:
         """Write mails of one lane, all or none, and put them in line or on the schedule.

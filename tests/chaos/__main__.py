@@ -6,6 +6,7 @@ Exit code 1 if a promise was broken. `--json` has the whole: each fault, when it
 import argparse
 import json
 import shutil
+import signal
 import sys
 import tempfile
 from dataclasses import asdict
@@ -43,21 +44,22 @@ def main() -> None:
         options.error(f"no such kind: {', '.join(sorted(unknown))}; these are: {', '.join(KINDS)}")
     folder = chosen.keep or Path(tempfile.mkdtemp(prefix="chaos-"))
     folder.mkdir(parents=True, exist_ok=True)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(3))  # so that nothing is left running
     outcome = run(Plan(chosen.mails, chosen.faults, chosen.seed, kinds, chosen.gap, chosen.pace), folder)
     report = outcome.report
     broken = [*report.violations, *outcome.troubles]
     lines = [
         table(outcome),
         f"{report.mails} mails accepted, {report.uncertain} in calls cut short, {report.deliveries} that arrived",
-        f"{outcome.seconds:.0f} s, {outcome.orphans} orphans, {len(broken)} violations",
-        *(f"  {line[:600]}" for line in broken[:50]),
+        f"{outcome.seconds:.0f} s, {len(broken)} violations",
+        *(f"  {line[:300]}" for line in broken[:50]),
     ]
     if broken:
         lines.append(f"logs and evidence are in {folder}")
     sys.stdout.write("\n".join([*lines, ""]))
     if chosen.json:
         whole = {"plan": {**vars(chosen), "json": None, "keep": None}, "report": asdict(report)}
-        whole |= {"seconds": outcome.seconds, "orphans": outcome.orphans, "troubles": outcome.troubles}
+        whole |= {"seconds": outcome.seconds, "troubles": outcome.troubles}
         whole["faults"] = [fault.as_dict() for fault in outcome.faults]
         chosen.json.write_text(json.dumps(whole, indent=1))
     if not broken and not chosen.keep:

@@ -46,6 +46,13 @@ def kill_group(pid: int, number: int = signal.SIGKILL) -> None:
         os.killpg(pid, number)
 
 
+def born(pid: int) -> int | None:
+    """When a process began, in ticks since the machine did: with its number this tells it from any other."""
+    with contextlib.suppress(OSError, IndexError):
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+    return None
+
+
 class RedisServer:
     """The ledger and the broker, to be ill-treated: a server on a port of the loopback interface, AOF on."""
 
@@ -78,7 +85,7 @@ class RedisServer:
             port=self.port, socket_timeout=timeout, socket_connect_timeout=timeout, retry=Retry(NoBackoff(), 0)
         )
 
-    def start(self, folder: Path | None = None) -> None:
+    def start(self, folder: Path | None = None, seconds: float = _START_SECONDS) -> None:
         """Start and come back when it answers."""
         options = {"port": self.port, "bind": "127.0.0.1", "dir": folder or self.folder, "save": ""}
         options |= {"appendonly": "yes", "appendfsync": self.fsync, "maxmemory-policy": "noeviction"}
@@ -93,7 +100,7 @@ class RedisServer:
                 restore_signals=False,
                 start_new_session=True,
             )
-        wait_until(self.answers, "the server answers")
+        wait_until(self.answers, "the server answers", seconds)
 
     def answers(self) -> bool:
         with contextlib.suppress(redis.RedisError), self.client(1.0) as client:
@@ -120,7 +127,7 @@ class Worker:
     environment: Mapping[str, str]
     clock: Clock | None
     process: subprocess.Popen[bytes] | None = None
-    orphans: set[int] = field(default_factory=set)
+    orphans: set[tuple[int, int | None]] = field(default_factory=set)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def start(self) -> None:
@@ -248,10 +255,16 @@ class Installation:
             if worker.process is not None:
                 kill_group(worker.pid)
                 worker.process.wait()
+        for pid in self.orphans():
+            kill(pid)
         if self.redis.process is not None:
             self.redis.kill()
         self.sink.process.terminate()
         self.sink.process.wait(30)
+
+    def orphans(self) -> list[int]:
+        """Children that have outlived a killed parent."""
+        return [pid for worker in self.workers for pid, start in worker.orphans if start and born(pid) == start]
 
     def _supervise(self) -> None:
         """Start again, half a second later, what has died; whoever holds a worker's lock does it himself."""

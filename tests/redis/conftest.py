@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from redis import Redis
 
 from mailworker.dev.valkey import ValkeyServer
@@ -15,6 +16,8 @@ from mailworker.keys import LaneKeys, new_mail_id
 from mailworker.ledger import Accepted, Batch, Claim, Claiming, Ledger, LedgerPolicy, NewMail, Settlement
 
 LANE = "news"
+# `make model`: other stories every time, and many of them.
+settings.register_profile("model", max_examples=2000, stateful_step_count=80, deadline=None, print_blob=True)
 EARLY = 1_700_000_000_000
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 @dataclass
 class Call:
-    """One call of `.delay` or `.many`. `ids`: what it returned. `error`: what it raised."""
+    """One call of `.delay` or `.many`. `ids`: what it returned, or had accepted when it raised `error`."""
 
     number: int
     way: str
@@ -42,8 +42,8 @@ class Evidence:
     def returned(self, number: int, ids: list[str]) -> None:
         self._write({"number": number, "ids": ids, "ended": time.time()})
 
-    def raised(self, number: int, error: str) -> None:
-        self._write({"number": number, "error": error, "ended": time.time()})
+    def raised(self, number: int, error: str, ids: list[str]) -> None:
+        self._write({"number": number, "error": error, "ids": ids, "ended": time.time()})
 
     def _write(self, facts: dict[str, Any]) -> None:
         os.write(self._file, (json.dumps(facts) + "\n").encode())

@@ -190,6 +190,10 @@ class Producers:
     def _evidence(self, number: int, life: int) -> str:
         return str(self._folder / f"producer-{number}-{life}.jsonl")
 
+    def dead(self) -> list[int]:
+        """Those that have ended and have no successor."""
+        return [number for number, process in self.processes.items() if process.poll() is not None]
+
     def stop(self) -> None:
         """Let each finish the call that it is in."""
         for process in self.processes.values():

@@ -91,11 +91,10 @@ def _check_accepted(found: Findings, arrivals: Mapping[str, Sequence[float]], re
     tags: set[str] = set()
     for call in found.calls:
         tags.update(call.tags)
-        if call.ids is None:
-            report.uncertain += len(call.tags) if call.is_open else 0
-            continue
-        report.mails += len(call.tags)
-        for tag, mail_id in zip(call.tags, call.ids, strict=True):
+        ids = call.ids or []
+        report.mails += len(ids)
+        report.uncertain += len(call.tags) if call.is_open else 0
+        for tag, mail_id in zip(call.tags, ids, strict=call.error is None and not call.is_open):
             mail = kept.get(mail_id)
             for place, address in enumerate(recipients_of(tag)):
                 letter = mail.letters[place] if mail else "?"

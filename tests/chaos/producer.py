@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mailworker import LedgerError, send_email
+from mailworker import BulkError, LedgerError, send_email
 from tests.chaos.evidence import Evidence, read_calls
 from tests.chaos.letters import email_of, lane_of_tag
 
@@ -36,7 +36,7 @@ class Producer:
 
     def run(self) -> None:
         for call in read_calls(self._before) if self._before else []:
-            if call.key and call.ids is None:
+            if call.key and (call.is_open or call.error):
                 self._call(call.way, call.tags, call.key)
         began, made = time.monotonic(), 0
         for way, tags, key in self._plans():
@@ -49,7 +49,8 @@ class Producer:
     def _plans(self) -> Iterator[tuple[str, list[str], str | None]]:
         for number in itertools.count():
             way = self._chance.choices(("delay", "countdown", "priority", "many"), (80, 5, 5, 10))[0]
-            mails = self._chance.randint(2, 60) if way == "many" else 1
+            most = 60 if self._chance.random() < 0.95 else 400
+            mails = self._chance.randint(2, most) if way == "many" else 1
             tags = [f"{self._name}.{number}.{place}" for place in range(mails)]
             if way == "many":
                 # Mails of one call are of one lane.
@@ -64,8 +65,9 @@ class Producer:
             self._evidence.begin(number, way, tags, key)
             try:
                 ids = self._post(way, tags, key)
-            except LedgerError as error:
-                self._evidence.raised(number, type(error).__name__)
+            except (LedgerError, BulkError) as error:
+                accepted = error.results if isinstance(error, BulkError) else []
+                self._evidence.raised(number, type(error).__name__, [result.id for result in accepted])
                 if key is None:
                     return
                 time.sleep(_AGAIN_SECONDS)

@@ -66,8 +66,9 @@ def run(plan: Plan, folder: Path) -> Outcome:
         ground = Ground(installation, producers)
         faults, troubles = _strike_all(plan, ground)
         goal = time.monotonic() + 2 * plan.mails / plan.rate
-        while _accepted(folder) < plan.mails and time.monotonic() < goal:
+        while _accepted(folder) < plan.mails and time.monotonic() < goal and not producers.dead():
             time.sleep(0.2)
+        troubles += [f"producer {number} has died" for number in producers.dead()]
         producers.stop()
         _wait_for_quiet(installation, plan.quiet_seconds, troubles)
         _wait_for_orphans(installation, troubles)

@@ -58,6 +58,10 @@ def test_a_mail_that_never_arrived_is_lost():
     # Nobody had promised it.
     assert breaches(calls=[call(ids=None)], taken=[], kept=[], counts={}) == []
     assert "lost" in breaches(taken=[taken(to=recipients_of(TAG)[1:])])
+    # What was accepted before a call raised was promised; the rest was not.
+    both = call(tags=[TAG, DOUBTFUL], error="BulkError")
+    assert set(breaches(calls=[both], taken=[], kept=[], counts={})) == {"lost"}
+    assert breaches(calls=[both]) == []
 
 
 def test_a_failure_counts_only_with_the_servers_reason():

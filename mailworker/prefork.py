@@ -38,7 +38,7 @@ class _Obedience:
 def end_with_parent(parent: int) -> None:
     """End this process, between two drains, when its parent was killed.
 
-    A pool's processes wait for work on pipes of which they may hold each other's ends open: they would never hear of it.
+    A pool's processes wait for work on pipes of which they may hold each other's ends open: they would never hear it.
     """
     while os.getppid() == parent:
         time.sleep(_ORPHAN_SECONDS)

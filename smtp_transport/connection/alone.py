@@ -136,7 +136,7 @@ def _send_chunk(talk: Conversation, outgoing: Outgoing, permit: Permit) -> None:
         # The last piece is kept back until the content is known to be whole.
         gave_up = talk.pour((held,)) if held else None
         if gave_up is not None:
-            fates.settle(whom, Phase.BODY, gave_up)
+            _judged_too_early(talk, outgoing, gave_up, Phase.BODY)
             return
         held = piece
     fates.stake(whom)
@@ -144,7 +144,20 @@ def _send_chunk(talk: Conversation, outgoing: Outgoing, permit: Permit) -> None:
     if gave_up is None:
         hear_verdict(talk, outgoing, chunked=True)
     else:
-        fates.settle(whom, Phase.DOT, gave_up)
+        _judged_too_early(talk, outgoing, gave_up, Phase.DOT)
+
+
+def _judged_too_early(talk: Conversation, outgoing: Outgoing, reply: Reply, phase: Phase) -> None:
+    """Note what the server said to a chunk of which it has not got all, and close the link.
+
+    It may wait for the rest, and would take what is said next for content. Raises `ProtocolError` if it accepts: that
+    was meant for something else.
+    """
+    talk.close()
+    if reply.is_positive:
+        told = "the server accepted content that it had not got"
+        raise ProtocolError(told, ErrorKind.UNEXPECTED_RESPONSE, phase=phase)
+    outgoing.fates.settle(outgoing.whom, phase, reply)
 
 
 def _takes_an_octet(talk: Conversation, outgoing: Outgoing, octet: bytes) -> bool:

@@ -10,6 +10,7 @@ import time
 
 _STOP, _CUT = 1, 2
 _MOMENTS = struct.Struct("=dd")
+_WATCHED = 1
 _AT = 8
 
 
@@ -36,6 +37,15 @@ class Board:
     def is_cut(self) -> bool:
         """Whether they need not even finish what they have in hand."""
         return self._bytes[0] >= _CUT
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether events about mails are wanted."""
+        return self._bytes[_WATCHED] == 1
+
+    @is_watched.setter
+    def is_watched(self, wanted: bool) -> None:
+        self._bytes[_WATCHED] = wanted
 
     def drain_began(self) -> None:
         """Note it."""

@@ -23,6 +23,7 @@ from mailworker.runtime import Runtime
 from mailworker.settings import Settings, load_settings
 
 if TYPE_CHECKING:
+    from mailworker.witness import Witness
     from mailworker.workshop import Workshop
 
 DRAIN = "mailworker.drain"
@@ -45,12 +46,16 @@ def queue_of(lane: str) -> str:
 class MailApp(celery.Celery):
     """A Celery app that owns a Runtime per process."""
 
+    control_cls = "mailworker.results:MailControl"
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._runtime: Runtime | None = None
         self._workshop: Workshop | None = None
+        self._witness: Witness | None = None
         self._runtime_lock = threading.Lock()
         self.board: Board | None = None
+        self.nodename = ""
         self.is_draining = False
         # A child forked while another thread held the lock would wait for it for ever.
         os.register_at_fork(after_in_child=self._start_anew)
@@ -80,21 +85,48 @@ class MailApp(celery.Celery):
         runtime = self.runtime
         with self._runtime_lock:
             if self._workshop is None:
-                self._workshop = Workshop(runtime, get_exponential_backoff_interval, self.is_stopping)
+                self._witness = self._make_witness(runtime)
+                self._workshop = Workshop(
+                    runtime, get_exponential_backoff_interval, self.is_stopping, watcher=self._witness
+                )
             return self._workshop
+
+    def _make_witness(self, runtime: Runtime) -> "Witness":
+        from mailworker.events import EventStream  # noqa: PLC0415 - only a worker ever asks
+        from mailworker.signals import Herald  # noqa: PLC0415 - the same
+        from mailworker.witness import Witness  # noqa: PLC0415 - the same
+
+        per_second = runtime.settings.events.per_second
+        events = EventStream(self, self.nodename, self.is_watched, runtime.keys, per_second)
+        return Witness(events, Herald(runtime.keys, runtime.report))
+
+    @property
+    def witness(self) -> "Witness":
+        """Whoever watches the mails of this process."""
+        _ = self.workshop
+        assert self._witness is not None  # noqa: S101 - made with the workshop
+        return self._witness
 
     def forget_runtime(self) -> None:
         """Close this process's tools; the next use builds new ones from the settings as they are then."""
         runtime, self._runtime = self._runtime, None
         workshop, self._workshop = self._workshop, None
+        witness, self._witness = self._witness, None
         if runtime is not None and runtime.pid == os.getpid():
             if workshop is not None:
                 workshop.close()
+            if witness is not None:
+                witness.close()
             runtime.close()
 
-    def share_board(self) -> None:
-        """Make what a worker's parent shares with the children it will fork."""
+    def share_board(self, nodename: str = "") -> None:
+        """Make what a worker's parent, of this name, shares with the children it will fork."""
         self.board = Board()
+        self.nodename = nodename
+
+    def is_watched(self) -> bool:
+        """Whether this worker sends events."""
+        return self.board is not None and self.board.is_watched
 
     def stop_drains(self) -> None:
         """Let all drains of this worker end after the mail in hand. No signal is needed, and no lock taken."""
@@ -122,6 +154,15 @@ class MailApp(celery.Celery):
             logger.warning("the bell of lane %s was not published (%s)", lane, type(error).__name__)
             return False
         return True
+
+    def cancel(self, mail_id: str) -> str:
+        """End a mail that nobody is sending: "cancelled", or the state that forbids it, or "unknown"."""
+        state = self.runtime.cancel(mail_id)
+        if state == "cancelled" and self.runtime.settings.events.sent:
+            from mailworker.events import publish_revoked  # noqa: PLC0415 - few ever ask
+
+            publish_revoked(self, mail_id)
+        return state
 
     def ask_to_tell(self, lane: str) -> None:
         """Have the ends of a lane's mails told by one of its workers. If that fails the watch asks again."""

@@ -8,13 +8,14 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from mailworker.backoff import Backoff
 from mailworker.intake import Opened, UnreadableError, open_mail
 from mailworker.ledger import Ledger, LedgerError
 from mailworker.log import logger
 from mailworker.outcome import Said, note_of, open_said, seal_said
-from mailworker.record import Claim, Claiming, Pause, Settlement, Unreadable
+from mailworker.record import Batch, Claim, Claiming, Pause, Settlement, Unreadable
 from mailworker.renewal import Renewer
 from mailworker.sealing import KeyRing
 from mailworker.verdict import Fate, Scope, Verdict, is_credentials_refusal, judge
@@ -51,6 +52,16 @@ class LanePolicy:
     slice_seconds: float
 
 
+class Watcher(Protocol):
+    """Whoever wants to see what a drain does. Called in the drain's way: neither waits nor raises."""
+
+    def claimed(self, batch: Batch) -> None:
+        """See a batch begin, and those that were given up instead."""
+
+    def settled(self, settlements: Sequence[Settlement], states: Sequence[str]) -> None:
+        """See verdicts that are written."""
+
+
 @dataclass(frozen=True, slots=True)
 class Tools:
     """What a drain works with; built once per process by the composition root."""
@@ -63,6 +74,7 @@ class Tools:
     ring: Callable[[str], bool]
     is_stopping: Callable[[], bool]
     encoded: EncodedFiles = field(default_factory=lambda: EncodedFiles(0))
+    watcher: Watcher | None = None
 
 
 @dataclass(slots=True)
@@ -84,6 +96,8 @@ class Drain:
         while not self._is_over():
             batch = tools.ledger.claim(lane, self.policy.claiming, answering=answering)
             answering = False
+            if tools.watcher:
+                tools.watcher.claimed(batch)
             if batch.bell_due:
                 self._is_alone = not tools.ring(lane)
             if not batch.mails:
@@ -178,6 +192,8 @@ class Drain:
     def _done(self, told: list[Settlement], states: Sequence[str]) -> None:
         """Forget verdicts that are written."""
         self.tools.renewer.let_go([settlement.claim for settlement in told])
+        if self.tools.watcher:
+            self.tools.watcher.settled(told, states)
         for settlement, state in zip(told, states, strict=True):
             if state != _SENT:
                 logger.info("mail %s attempt %d: %s", settlement.claim.id, settlement.claim.attempts, state)

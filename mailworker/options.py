@@ -39,6 +39,11 @@ class Options:
     task_id: str | None = None
     callbacks: bytes = field(default=b"", repr=False)
 
+    @property
+    def is_for_later(self) -> bool:
+        """Whether the mail is not to be sent at once."""
+        return bool(self.countdown) or (self.eta is not None and self.eta > dt.datetime.now(dt.UTC))
+
     def __post_init__(self) -> None:
         """Check everything, types too: callers hand these over as they come."""
         for name, kinds, what in _KINDS:

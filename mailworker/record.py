@@ -101,6 +101,11 @@ class Accepted:
     id: str
     status: Literal["accepted", "already", "duplicate"]
 
+    @property
+    def is_new(self) -> bool:
+        """Whether this call made the mail."""
+        return self.status == "accepted"
+
 
 @dataclass(frozen=True, slots=True)
 class Acceptance:

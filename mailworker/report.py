@@ -69,7 +69,7 @@ def report_on(record: MailRecord, keys: KeyRing) -> MailReport:
         ended_ms=record.ended_ms,
         message_id=message_id,
         recipients=tuple(
-            _recipient(address, letter, one)
+            recipient_report(address, letter, one)
             for address, letter, one in zip(addresses, record.recipients, said, strict=True)
         ),
         possible_duplicates=record.possible_duplicates,
@@ -78,7 +78,8 @@ def report_on(record: MailRecord, keys: KeyRing) -> MailReport:
     )
 
 
-def _recipient(address: str, letter: str, said: Said | None) -> RecipientReport:
+def recipient_report(address: str, letter: str, said: Said | None) -> RecipientReport:
+    """Describe a recipient by the letter of its fate and what was said of it; the address is masked here."""
     state = _RECIPIENT_STATES.get(letter, "?")
     if said is None:
         return RecipientReport(masked_address(address), state)

@@ -8,9 +8,11 @@ from typing import Any
 
 from celery import states
 from celery.app.base import Celery
+from celery.app.control import Control
 from celery.backends.base import BaseBackend
 from celery.exceptions import TimeoutError as CeleryTimeoutError
 from celery.result import AsyncResult
+from celery.utils.functional import maybe_list
 
 from mailworker.celery import app as mail_app
 from mailworker.options import RefusedError
@@ -61,7 +63,7 @@ class MailResult(AsyncResult[Any]):
 
     def revoke(self, *_: Any, **__: Any) -> None:
         """Cancel the mail, unless it is being sent or has ended; then nothing happens. `state` tells."""
-        self.app.runtime.cancel(self.id)  # type: ignore[attr-defined]
+        self.app.cancel(self.id)  # type: ignore[attr-defined]
 
     def __reduce__(self) -> Any:
         """The id is all there is."""
@@ -69,6 +71,22 @@ class MailResult(AsyncResult[Any]):
 
     def __repr__(self) -> str:
         return f"<MailResult {self.id}>"
+
+
+class MailControl(Control):
+    """Celery's remote control. What it revokes by a mail's id is cancelled in the ledger."""
+
+    app: Any
+
+    def revoke(self, task_id: Any, *args: Any, **kwargs: Any) -> Any:
+        """Cancel mails, as `MailResult.revoke` does, and revoke tasks. What is being sent cannot be called back."""
+        tasks = []
+        for one in maybe_list(task_id) or ():
+            try:
+                self.app.cancel(one)
+            except ValueError:  # no mail's id
+                tasks.append(one)
+        return super().revoke(tasks, *args, **kwargs) if tasks else None
 
 
 class LedgerBackend(BaseBackend):

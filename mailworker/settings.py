@@ -100,6 +100,15 @@ class WorkerSettings(Section):
     """How long SIGQUIT (or SIGTERM with REMAP_SIGTERM=SIGQUIT) waits for the mails in hand before it cuts them off."""
 
 
+class EventSettings(Section):
+    """What is shown of mails by Celery's events, in Flower for one. Workers show nothing without `-E`."""
+
+    per_second: int = Field(200, ge=1, le=100_000)
+    """Of more mails in a second each process shows this many, and counts the others."""
+    sent: bool = False
+    """Show mails from when they are accepted or cancelled, too, by those processes."""
+
+
 class RetentionSettings(Section):
     """How long the records of ended mails are kept."""
 
@@ -142,6 +151,7 @@ class Settings(BaseSettings):
     sealing: SealingSettings = SealingSettings()
     worker: WorkerSettings = WorkerSettings()
     retention: RetentionSettings = RetentionSettings()
+    events: EventSettings = EventSettings()
 
     @classmethod
     def settings_customise_sources(

@@ -17,10 +17,13 @@ from pydantic import ValidationError
 from mailworker.callbacks import OF_CANVAS, OF_GROUPS, kept, tell
 from mailworker.canvas import TELLING, EmailArgument, MailSignature
 from mailworker.celery import DRAIN, FOREIGN_QUEUE, SEND_EMAIL, TELL, app
+from mailworker.events import publish_sent
 from mailworker.ledger import LedgerError
 from mailworker.log import logger
 from mailworker.options import Options, RefusedError
+from mailworker.record import Accepted
 from mailworker.results import MailResult
+from mailworker.signals import mail_accepted
 from smtp_transport.message import AnyMessage, Email
 
 _OPTIONS = tuple(option.name for option in dataclasses.fields(Options) if option.name != "callbacks")
@@ -75,7 +78,7 @@ class SendEmail(Task[Any, Any]):
         callbacks: bytes = b"",
     ) -> MailResult:
         """Accept one email, with the options of `apply_async` and callbacks that were kept."""
-        (outcome,) = app.runtime.post([_unwrapped(email)], [_options(options, callbacks)])
+        (outcome,) = _post([_unwrapped(email)], [_options(options, callbacks)])
         return MailResult(outcome.id, app=app)
 
     def many(
@@ -101,7 +104,7 @@ class SendEmail(Task[Any, Any]):
         try:
             while chunk := list(islice(source, _CHUNK)):
                 each = [_numbered(_told(common, options), len(results) + at) for at in range(len(chunk))]
-                results += [MailResult(outcome.id, app=app) for outcome in app.runtime.post(chunk, each)]
+                results += [MailResult(outcome.id, app=app) for outcome in _post(chunk, each)]
                 if progress is not None:
                     progress(len(results), total)
         except Exception as error:
@@ -143,6 +146,20 @@ class BulkError(Exception):
     def __str__(self) -> str:
         at = "" if self.place is None else f" email {self.place}:"
         return f"{len(self.results)} emails were accepted, then:{at} {self.reason}"
+
+
+def _post(emails: Sequence[Any], options: Sequence[Options]) -> Sequence[Accepted]:
+    """Accept emails, and let those who watch see it."""
+    outcomes = app.runtime.post(emails, options)
+    settings = app.runtime.settings.events
+    if settings.sent or mail_accepted.receivers:
+        new = [(accepted.id, said) for accepted, said in zip(outcomes, options, strict=True) if accepted.is_new]
+        if settings.sent:
+            publish_sent(app, [mail_id for mail_id, _ in new], settings.per_second)
+        for mail_id, said in new:
+            state = "scheduled" if said.is_for_later else "ready"
+            mail_accepted.send(sender=said.lane, mail_id=mail_id, lane=said.lane, state=state, attempts=0)
+    return outcomes
 
 
 def _culprit(emails: Sequence[Any], options: Mapping[str, Any]) -> int | None:
@@ -220,7 +237,7 @@ def _insist(
     options = Options(lane=lane, idempotency_key=idempotency_key or default_key, callbacks=callbacks)
     while True:
         try:
-            (outcome,) = app.runtime.post([_unwrapped(email)], [options])
+            (outcome,) = _post([_unwrapped(email)], [options])
         except LedgerError:
             if time.monotonic() > until:
                 raise

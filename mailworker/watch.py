@@ -91,6 +91,7 @@ class Watch(bootsteps.StartStopStep):
         self._lookout: Lookout | None = None
         self._pulse: Pulse | None = None
         self._pool: Any = None
+        self._worker: Any = None
         # While it waits for the broker, the parent hears of nothing that its pool has done.
         self.is_waiting = False
 
@@ -104,6 +105,9 @@ class Watch(bootsteps.StartStopStep):
             if queue_of(name) in app.amqp.queues.consume_from
         }
         self._pool = worker.pool
+        self._worker = worker
+        if app.board is not None:
+            app.board.is_watched = bool(worker.task_events)
         self._lookout = Lookout(
             app.workshop.watched_ledger, lanes, self._ring, settings.worker.lease_seconds, self._after_sweep
         )
@@ -117,10 +121,17 @@ class Watch(bootsteps.StartStopStep):
 
     def turn(self) -> None:
         """One round."""
+        self._follow_events()
         if self._lookout is not None:
             self._lookout.look()
         if self._pulse is not None:
             self._pulse.give()
+
+    def _follow_events(self) -> None:
+        """Let mails be shown while tasks are: remote control may change it."""
+        dispatcher = getattr(getattr(self._worker, "consumer", None), "event_dispatcher", None)
+        if app.board is not None and dispatcher is not None:
+            app.board.is_watched = dispatcher.enabled and (not dispatcher.groups or "task" in dispatcher.groups)
 
     def stop(self, worker: Any) -> None:
         """Look no more."""
@@ -131,8 +142,12 @@ class Watch(bootsteps.StartStopStep):
             self._pulse.leave()
 
     def _after_sweep(self, lane: str, sweep: Sweep) -> None:
-        """Have told what is untold, by somebody whom the broker reaches. Raises LedgerError."""
-        del sweep
+        """Let watchers see what ended, and have told what is untold, by one whom the broker reaches.
+
+        Raises LedgerError.
+        """
+        expired = [(mail_id, "expired") for mail_id in sweep.expired]
+        app.witness.ended([*expired, *((mail_id, "in_doubt") for mail_id in sweep.in_doubt)])
         if not self.is_waiting and app.workshop.watched_ledger.outbox.ring(lane):
             app.ask_to_tell(lane)
 
@@ -180,12 +195,12 @@ def _prepare_parent(sender: Any, **_: Any) -> None:
     if pool in GREEN_POOLS:
         sys.stderr.write(f"{GREEN_POOL_REFUSED}\n")
         raise SystemExit(2)
+    app.share_board(sender.hostname)
     try:
         app.workshop.check_relays()
     except SettingsError as error:
         sys.stderr.write(f"{error}\n")
         raise SystemExit(2) from None
-    app.share_board()
     # At DEBUG it prints the arguments of tasks, and a foreign app's arguments are mails.
     logging.getLogger("celery.pool").setLevel(logging.INFO)
 

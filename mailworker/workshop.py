@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable
 
 from mailworker.backoff import Backoff, Interval
-from mailworker.delivery import Drain, LanePolicy, Tools
+from mailworker.delivery import Drain, LanePolicy, Tools, Watcher
 from mailworker.ledger import Roll
 from mailworker.record import Claiming
 from mailworker.relay import smtp_config
@@ -22,10 +22,17 @@ _CACHE_BYTES = 32_000_000
 class Workshop:
     """A process's tools for delivering: a client for each relay, with its connections, and what keeps claims alive."""
 
-    def __init__(self, runtime: Runtime, interval: Interval, is_stopping: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        interval: Interval,
+        is_stopping: Callable[[], bool],
+        watcher: Watcher | None = None,
+    ) -> None:
         self._runtime = runtime
         self._interval = interval
         self._is_stopping = is_stopping
+        self._watcher = watcher
         self._lease_ms = int(runtime.settings.worker.lease_seconds * 1000)
         self._clients: dict[str, SmtpClient] = {}
         self._lock = threading.Lock()
@@ -61,6 +68,7 @@ class Workshop:
             ring or runtime.ring,
             self._is_stopping,
             self._encoded,
+            self._watcher,
         )
         return Drain(policy, tools)
 

@@ -132,7 +132,10 @@ def _too_many(talk: Conversation) -> SmtpError | None:
 
 def _permitted(window: list[Outgoing], permit: Permit) -> list[Outgoing]:
     """Ask for permission, once for all; those without it are done."""
-    allowed = permit(list(dict.fromkeys([outgoing.position for outgoing in window])))
+    positions = [outgoing.fates.position for outgoing in window]
+    allowed = permit(list(dict.fromkeys(positions)))
+    if all(map(allowed.__contains__, positions)):
+        return window
     going: list[Outgoing] = []
     for outgoing in window:
         if outgoing.position in allowed:
@@ -162,7 +165,7 @@ def _write(
         except SmtpError as error:
             return begun, error, ()
         begun += len(group)
-        for outgoing in group:
+        for outgoing in () if verdicts else group:
             outgoing.fates.stake(outgoing.whom)
         if talk.is_mute:
             break

@@ -15,7 +15,7 @@ from smtp_transport.connection.watch import Watch
 from smtp_transport.errors import ErrorKind, ProtocolError, SmtpConnectionError, SmtpError, SmtpTimeoutError
 from smtp_transport.phase import Phase
 from smtp_transport.protocol.commands import Command, EndOfContent
-from smtp_transport.protocol.machine import ENDED, Leap, Machine, State, phase_of
+from smtp_transport.protocol.machine import ENDED, Leap, Machine, phase_of
 from smtp_transport.reply import Reply
 from smtp_transport.sasl import ChannelBinding
 from smtp_transport.stream import BindableStream, SocketStream, Stream
@@ -255,7 +255,7 @@ class Conversation:
             raise self._broken(cause, max(phase or Phase.MAIL, at_least) if at_least else phase) from error
 
     def _landed(self, leap: Leap, count: int, commands: Callable[[], Sequence[Command]]) -> list[Reply] | None:
-        patience = self._final_patience if leap.start is State.CONTENT else self.patience
+        patience = self._final_patience if leap.is_final else self.patience
         try:
             came = self._stream.read(time.monotonic() + patience)
         except SmtpError as error:

@@ -28,8 +28,10 @@ def canonical(data: bytes) -> bytes:
 
 def dot_stuffed(data: bytes) -> bytes:
     """Double the dot that begins a line of canonical data; what follows may be the final dot."""
-    # Most content has no such line, and a search for it costs less than half of a replacement of nothing.
-    stuffed = data.replace(b"\r\n.", b"\r\n..") if _DOTTED.search(data) else data
+    # Most content has no such line. To search for one costs less than half of a replacement of nothing, and what is in
+    # base64 behind the last dot is not searched.
+    is_dotted = _DOTTED.search(data, 0, data.rfind(b".") + 1) is not None
+    stuffed = data.replace(b"\r\n.", b"\r\n..") if is_dotted else data
     return b"." + stuffed if stuffed.startswith(b".") else stuffed
 
 

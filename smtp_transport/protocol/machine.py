@@ -125,24 +125,28 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class Leap:
-    """What commands that are written at once come to if all goes as hoped; with `asks`, the last of them is DATA."""
+    """What commands that are written at once come to if all goes as hoped; with `asks`, the last of them is DATA.
+
+    `is_final`: the first reply is the one to a content.
+    """
 
     start: State
     end: State
     asks: bool = False
+    is_final: bool = False
 
 
 WHOLE: Final = Leap(State.READY, State.READY)
 """MAIL, RCPT and BDAT LAST, of several mails with RSET between them."""
 ANNOUNCED: Final = Leap(State.READY, State.CONTENT, asks=True)
 """MAIL, RCPT and DATA."""
-FOLLOWED: Final = Leap(State.CONTENT, State.CONTENT, asks=True)
+FOLLOWED: Final = Leap(State.CONTENT, State.CONTENT, asks=True, is_final=True)
 """The dot, and then the same."""
 OPENED: Final = Leap(State.READY, State.MAIL)
 NAMED: Final = Leap(State.MAIL, State.RCPT)
 NAMED_TOO: Final = Leap(State.RCPT, State.RCPT)
 ASKED: Final = Leap(State.RCPT, State.CONTENT, asks=True)
-ENDED: Final = Leap(State.CONTENT, State.READY)
+ENDED: Final = Leap(State.CONTENT, State.READY, is_final=True)
 
 
 class Exchange(NamedTuple):

@@ -79,8 +79,8 @@ def hear_verdict(talk: Conversation, outgoing: Outgoing, at_least: Phase | None 
     it has read the content as commands, and the mail was not taken.
     """
     fates, whom = outgoing.fates, outgoing.whom
-    pending = fates.pending(whom)
-    for turn in [(position,) for position in pending] if talk.lmtp and pending else [whom]:
+    pending = fates.pending(whom) if talk.lmtp or chunked else ()
+    for turn in [(position,) for position in pending] if talk.lmtp and pending else (whom,):
         reply = talk.hear(at_least)
         if chunked and pending and reply.code in _NOT_UNDERSTOOD:
             fates.unstake(whom)

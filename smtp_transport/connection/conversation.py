@@ -143,13 +143,15 @@ class Conversation:
         """
         if self._heard or self._closed:
             return bool(self._heard)
+        machine = self._machine
         try:
-            data = b"" if self._machine.failed else self._unheard() or self._stream.read_now()
-            if data or self._machine.failed:
+            has_failed = machine.failed
+            data = b"" if has_failed else self._unheard() or self._stream.read_now()
+            if data or has_failed:
                 self._take(data)
         except SmtpError as error:
             raise self._broken(error, phase) from error
-        return bool(self._heard) or not self._machine.quiet
+        return bool(self._heard) or not machine.quiet
 
     def has_spoken(self) -> bool:
         """Whether the server gave up on the content together with its 354: `hear` why. Raises as `overhear` does."""

@@ -193,13 +193,14 @@ class Connection:
             self.delivered, self._transactions = had[0] + course.mails, had[1] + course.transactions
             if not goes_on:
                 self._close_if_broken()
-            for position, receipt in course.finished():
+            for told in course.finished():
+                receipt = told[1]
                 if receipt.error is not None and trouble is None and isinstance(receipt.error, _LINK_ERRORS):
                     trouble = receipt.error
                     self.footing.broke(mode, trouble, f"{self._config.host}:{self._config.port}")
                 if watch is not None:
                     watch.delivered(receipt)
-                yield position, receipt
+                yield told
         if trouble is None and course.mails:
             self.footing.went_well()
 

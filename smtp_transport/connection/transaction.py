@@ -140,7 +140,7 @@ def _prepared(transaction: Transaction, fates: Fates, server: Server) -> list[Ou
         announced.parameters = parameters.of_mail(options, server.capabilities, under_tls=server.under_tls)
         wishes = [parameters.of_recipient(options, number) for number in range(len(envelope.recipients))]
         announced.wishes = tuple(wishes)
-    groups = split(envelope.recipients, server.limits)
+    groups = [_ALONE] if len(envelope.recipients) == 1 else split(envelope.recipients, server.limits)
     if len(groups) == 1:
         return [Outgoing(fates, groups[0], announced, announced.to_bytes(), data, size, True, binary, binary)]
     fates.open = len(groups)
@@ -160,7 +160,7 @@ def _data(content: Content, *, binary: bool) -> bytes | StreamedContent:
 def split(recipients: Sequence[str], limits: Limits) -> list[tuple[int, ...]]:
     """Share recipients out to transactions within the server's limits (RFC 9422): positions, in order in each."""
     if limits.recipients is None and limits.domains is None:
-        return [_ALONE if len(recipients) == 1 else tuple(range(len(recipients)))]
+        return [tuple(range(len(recipients)))]
     most, most_domains = limits.recipients or len(recipients), limits.domains or len(recipients)
     by_domain: dict[str, list[int]] = {}
     for position, recipient in enumerate(recipients):

@@ -88,21 +88,20 @@ class ReplyReader:
             hoped = known is not None and (known.code == 354 if asks else known.is_positive)
             if hoped and known is not None and data.endswith(b"\n") and self.idle:
                 return [known]
-        *lines, rest = data.split(b"\n")
-        if rest or len(lines) != count or not self.idle or (asks and not lines[-1].startswith(b"354")):
+        lines = data.split(b"\n")
+        if lines.pop() or len(lines) != count or not self.idle or (asks and not lines[-1].startswith(b"354")):
             return None
         if data.count(b"\n2") + data.startswith(b"2") != count - asks:
             return None
         found = list(map(self._known.get, lines))
-        if not all(found):
+        replies = [reply for reply in found if reply is not None]
+        if len(replies) < count:
             try:
                 # One that goes on (250-) would begin a longer reply.
-                found = [
-                    known or self._take(line) for line, known in zip(lines, found, strict=True) if line[3:4] != b"-"
-                ]
+                new = [known or self._take(line) for line, known in zip(lines, found, strict=True) if line[3:4] != b"-"]
             except ProtocolError:
                 return None
-        replies = [reply for reply in found if reply is not None]
+            replies = [reply for reply in new if reply is not None]
         return replies if len(replies) == count else None
 
     def _take(self, line: bytes) -> Reply | None:

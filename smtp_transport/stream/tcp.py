@@ -22,6 +22,9 @@ from smtp_transport.tls import Handshake, TlsSessions, context_for, explain, exp
 _READ_SIZE = 16_384
 _KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
 _QUICKACK = getattr(socket, "TCP_QUICKACK", 0)
+# Named once: an enum takes its time to look a member up, and these are wanted for every read and write.
+_READ_TIMEOUT, _WRITE_TIMEOUT = ErrorKind.READ_TIMEOUT, ErrorKind.WRITE_TIMEOUT
+_READABLE, _WRITABLE = select.POLLIN, select.POLLOUT
 _OVERDUE = {
     ErrorKind.READ_TIMEOUT: "the server did not answer in the time allowed",
     ErrorKind.WRITE_TIMEOUT: "the server did not read what was sent in the time allowed",
@@ -41,9 +44,10 @@ class SocketStream:
         self._owner = os.getpid()
         self._early = b""  # what came while a write was waiting
         self._incoming = select.poll()
-        self._incoming.register(connected, select.POLLIN)
+        self._incoming.register(connected, _READABLE)
         self._acknowledges = is_tcp and hasattr(socket, "TCP_QUICKACK")
         self._owes = False  # whether something was read that no write has acknowledged yet
+        self._is_clear = True
         self._sessions: TlsSessions | None = None
         self._place = ""
         self._keeps_session = False
@@ -72,19 +76,19 @@ class SocketStream:
             early, self._early = self._early[:most], self._early[most:]
             return early
         # In clear text nothing hides from `poll`, and whoever reads has mostly to wait: then this is one try less.
-        waits = not isinstance(self._socket, ssl.SSLSocket)
+        waits = self._is_clear
         while True:
             # Asked first, so that a peer that always has one more byte cannot hold the caller.
-            left = _time_left(deadline, ErrorKind.READ_TIMEOUT)
+            left = _time_left(deadline, _READ_TIMEOUT)
             if waits:
-                self._wait(select.POLLIN, left)
+                self._wait(_READABLE, left)
             try:
                 data = self._socket.recv(most)
             except (BlockingIOError, ssl.SSLWantReadError):
                 if not waits:
-                    self._wait(select.POLLIN, left)
+                    self._wait(_READABLE, left)
             except ssl.SSLWantWriteError:
-                self._wait(select.POLLOUT, left)
+                self._wait(_WRITABLE, left)
             except OSError as error:
                 raise _broken(error) from None
             else:
@@ -98,7 +102,7 @@ class SocketStream:
         if self._early:
             early, self._early = self._early, b""
             return early
-        if not isinstance(self._socket, ssl.SSLSocket) and not self._incoming.poll(0):
+        if self._is_clear and not self._incoming.poll(0):
             return b""
         try:
             data = self._socket.recv(_READ_SIZE)
@@ -116,7 +120,7 @@ class SocketStream:
         rest: bytes | memoryview = data
         self._owes = False
         while rest:
-            left = _time_left(deadline, ErrorKind.WRITE_TIMEOUT)
+            left = _time_left(deadline, _WRITE_TIMEOUT)
             try:
                 written = self._socket.send(rest)
                 if written == len(rest):
@@ -124,11 +128,11 @@ class SocketStream:
                 rest = memoryview(rest)[written:]
             except (BlockingIOError, ssl.SSLWantWriteError):
                 if not attentive:
-                    self._wait(select.POLLOUT, left)
-                elif not self._wait(select.POLLOUT | select.POLLIN, left) & select.POLLOUT:
+                    self._wait(_WRITABLE, left)
+                elif not self._wait(_WRITABLE | _READABLE, left) & _WRITABLE:
                     self._listen()
             except ssl.SSLWantReadError:
-                self._wait(select.POLLIN, left)
+                self._wait(_READABLE, left)
             except OSError as error:
                 raise _broken(error) from None
 
@@ -179,6 +183,7 @@ class SocketStream:
         except OSError as error:
             raise explain(error, handshake) from None
         self._socket = wrapped
+        self._is_clear = False
         return wrapped
 
     def _shake_hands(self, wrapped: ssl.SSLSocket, handshake: Handshake, deadline: float) -> None:
@@ -190,9 +195,9 @@ class SocketStream:
             try:
                 wrapped.do_handshake()
             except ssl.SSLWantReadError:
-                self._wait(select.POLLIN, left)
+                self._wait(_READABLE, left)
             except ssl.SSLWantWriteError:
-                self._wait(select.POLLOUT, left)
+                self._wait(_WRITABLE, left)
             except OSError as error:
                 raise explain(error, replace(handshake, heard=heard)) from None
             else:
@@ -215,21 +220,24 @@ class SocketStream:
 
     def _wait(self, event: int, seconds: float) -> int:
         """Give the events that came, 0 for none."""
-        if self._owes and self._acknowledges and event == select.POLLIN:
-            # Linux may keep an acknowledgement back for 40 ms, and a server with Nagle's algorithm the rest of what it
-            # has to say for as long. It drops the option by itself; a write acknowledges all that came before it.
-            try:
-                self._socket.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
-            except OSError:
-                self._acknowledges = False
-        if event == select.POLLIN:
+        if event == _READABLE:
             poll = self._incoming
+            if self._owes and self._acknowledges:
+                self._acknowledge()
         else:
             poll = select.poll()
             poll.register(self._socket, event)
         happened = poll.poll(seconds * 1000)
         self._owes = True  # under TLS what came may be half a record, which no `read` gives yet
         return happened[0][1] if happened else 0
+
+    def _acknowledge(self) -> None:
+        # Linux may keep an acknowledgement back for 40 ms, and a server with Nagle's algorithm the rest of what it has
+        # to say for as long. It drops the option by itself; a write acknowledges all that came before it.
+        try:
+            self._socket.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
+        except OSError:
+            self._acknowledges = False
 
 
 def _tune(connected: socket.socket) -> None:
@@ -251,9 +259,9 @@ def _peek(link: ssl.SSLSocket) -> bytes:
 
 def _time_left(deadline: float, kind: ErrorKind, phase: Phase | None = None) -> float:
     left = deadline - time.monotonic()
-    if left <= 0:
-        raise SmtpTimeoutError(_OVERDUE[kind], kind, phase=phase)
-    return left
+    if left > 0:
+        return left
+    raise SmtpTimeoutError(_OVERDUE[kind], kind, phase=phase)
 
 
 def _broken(error: OSError) -> SmtpError:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from smtp_transport.testing.mock import ExpectationFailed, MockSmtpClient, SentMail, UnexpectedSend
     from smtp_transport.testing.peer import Conversation, Departed, HungUp, Peer, ScriptBroken
     from smtp_transport.testing.plan import FaultPlan
-    from smtp_transport.testing.recording import Recorder, replayed
+    from smtp_transport.testing.recording import Recorder, RecordingFailed, replayed
     from smtp_transport.testing.steps import (
         Close,
         Drip,
@@ -62,6 +62,7 @@ __all__ = [
     "Raw",
     "ReadSome",
     "Recorder",
+    "RecordingFailed",
     "Reset",
     "Say",
     "ScriptBroken",
@@ -83,7 +84,7 @@ _NAMES_OF_MODULE = {
     "mock": "ExpectationFailed MockSmtpClient SentMail UnexpectedSend",
     "peer": "Conversation Departed HungUp Peer ScriptBroken",
     "plan": "FaultPlan",
-    "recording": "Recorder replayed",
+    "recording": "Recorder RecordingFailed replayed",
     "steps": (
         "Close Drip Expect ExpectContent ExpectEnd HoldBack LongLine Pause Raw ReadSome Reset Say Stall StartTls Step "
         "greeted mail_taken quit_said"

@@ -11,6 +11,7 @@ from smtp_transport.testing.steps import HoldBack, Raw, Say, Step, ehlo_lines
 _GREETING = "220 fault.test ESMTP"
 _HELLOS = frozenset({"EHLO", "HELO", "LHLO"})
 _REPLIES = {"STARTTLS": "220 go on", "DATA": "354 go on", "QUIT": "221 bye"}
+_UNKNOWN_MECHANISM = "504 5.5.4 this server plays PLAIN and LOGIN; plan a reply for other mechanisms"
 _OUT_OF_ORDER = "503 5.5.1 bad sequence of commands"
 
 
@@ -152,7 +153,7 @@ class Manners:
         if verb in {"EHLO", "LHLO"}:
             under_tls = self._peer.conversation.tls_version is not None and self._told.after_tls is not None
             return "\r\n".join(ehlo_lines(self._told.after_tls or () if under_tls else self._told.capabilities))
-        return _REPLIES.get(verb, "250 2.0.0 ok")
+        return _UNKNOWN_MECHANISM if verb == "AUTH" else _REPLIES.get(verb, "250 2.0.0 ok")
 
 
 def _told_by(steps: tuple[Step, ...]) -> Iterator[str]:

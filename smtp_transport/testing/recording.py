@@ -89,12 +89,17 @@ def _announced(line: str) -> int:
     return int(size[0]) if size and size[0].isdigit() else 0
 
 
+class RecordingFailed(RuntimeError):  # noqa: N818 - read as "recording failed: no TLS with the server"
+    """What was written down is not the conversation that was to be recorded."""
+
+
 class Recorder:
     """Stands between a client and a real server, passes everything on, and writes it down.
 
-    `tls`: the context to meet a client's STARTTLS with; `upstream_tls`: that to start TLS at the server with. Both are
-    needed to look into an encrypted conversation. `mask`: secrets of AUTH, addresses and sizes are written as `***`
-    (`False`: as they are; then keep the file where you keep passwords).
+    `tls`: the context to meet a client's TLS with, by STARTTLS or from the first byte; `upstream_tls`: that to start
+    TLS at the server with. Both are needed to look into an encrypted conversation. `mask`: secrets of AUTH, addresses,
+    sizes and the client's name are written as `***` (`False`: as they are; then keep the file where you keep
+    passwords). Leaving the block raises `RecordingFailed` if the server could not be reached, or TLS not be had.
     """
 
     def __init__(
@@ -117,6 +122,7 @@ class Recorder:
         self._threads: list[threading.Thread] = []
         self._stopping = threading.Event()
         self._listener: socket.socket | None = None
+        self._problems: list[str] = []
         self.host = "127.0.0.1"
         self.port = 0
 
@@ -143,6 +149,9 @@ class Recorder:
             relay.interrupt()
         for thread in self._threads:
             thread.join()
+        problems = self._problems + [relay.problem for relay in self._relays if relay.problem is not None]
+        if problems and error is None:
+            raise RecordingFailed("; ".join(problems))
 
     def _start(self, work: Callable[..., None], *arguments: object) -> None:
         thread = threading.Thread(target=work, args=arguments, name=f"recorder {self.port}", daemon=True)
@@ -157,7 +166,9 @@ class Recorder:
                 return
             try:
                 server = socket.create_connection(self._upstream, timeout=30)
-            except OSError:
+            except OSError as error:
+                host, port = self._upstream
+                self._problems.append(f"cannot reach {host}:{port} ({error.strerror or type(error).__name__})")
                 client.close()
                 continue
             server.settimeout(None)

@@ -96,8 +96,9 @@ class Scribe:
         if verb == "AUTH":
             words = line.split()
             return " ".join([*words[:2], *([HIDDEN] if len(words) > 2 else [])])
-        if verb in {"VRFY", "EXPN"}:
-            return f"{verb} {HIDDEN}"
+        if verb in {"VRFY", "EXPN", "EHLO", "HELO", "LHLO"}:
+            # A machine's name says where it was recorded, and on another machine nothing could be played.
+            return f"{line.partition(' ')[0]} {HIDDEN}"
         return _OCTETS.sub(HIDDEN, _VALUES.sub(rf"\1={HIDDEN}", _PATH.sub(f"<{HIDDEN}>", line)))
 
 
@@ -117,12 +118,16 @@ class Relay:
         self._contexts = contexts
         self._can_see = True
         self.scribe = scribe
+        self.problem: str | None = None
+        """Why this is not the whole conversation."""
 
     def run(self, server_name: str) -> None:
         """Pass on until one side hangs up."""
         try:
             with suppress(OSError, ValueError):
-                while self._pass_on():
+                if self._begins_with_tls():
+                    self._start_tls(server_name)
+                while self.problem is None and self._pass_on():
                     if self.scribe.tls_is_due:
                         self._start_tls(server_name)
         finally:
@@ -160,6 +165,10 @@ class Relay:
         # The server first: what it said before the client's next words was heard before them.
         return [each for each in (self._server, self._client) if each.fileno() in ready]
 
+    def _begins_with_tls(self) -> bool:
+        """Whether the client speaks first, and TLS: else the server greets."""
+        return self._client in self._ready() and self._client.recv(2, socket.MSG_PEEK) == b"\x16\x03"
+
     def _start_tls(self, server_name: str) -> None:
         self.scribe.tls_is_due = False
         if self._contexts is None:
@@ -167,9 +176,19 @@ class Relay:
             self.scribe.remark("what follows is encrypted, and was passed on unread")
             return
         for_client, for_server = self._contexts
-        self._client = for_client.wrap_socket(self._client, server_side=True)
-        self._server = for_server.wrap_socket(self._server, server_hostname=server_name)
-        self.scribe.tls_started(self._client.version())
+        whom = "server"
+        try:
+            # First there: a client that waits can still be told of a server that is not trusted, by hanging up.
+            server = for_server.wrap_socket(self._server, server_hostname=server_name)
+            self._server, whom = server, "client"
+            client = for_client.wrap_socket(self._client, server_side=True)
+            self._client = client
+        except OSError as error:
+            cause = getattr(error, "verify_message", None) or getattr(error, "reason", None) or error.strerror
+            self.problem = f"no TLS with the {whom} ({cause or type(error).__name__})"
+            self.scribe.remark(self.problem)
+            return
+        self.scribe.tls_started(client.version())
 
 
 def _read(source: socket.socket) -> bytes | None:

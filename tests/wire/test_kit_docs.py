@@ -31,12 +31,12 @@ def run_pytest(folder, *arguments):
 
 def test_the_examples_are_tests_that_pass(tmp_path):
     examples = blocks(PAGE, "python")
-    assert len(examples) == 5
+    assert len(examples) == 6
     for number, example in enumerate(examples):
         (tmp_path / f"test_example_{number}.py").write_text(example)
     ran = run_pytest(tmp_path, "-W", "error")
     assert ran.returncode == 0, ran.stdout
-    assert "6 passed" in ran.stdout
+    assert "7 passed" in ran.stdout
 
 
 def test_every_name_of_the_page_is_there():

@@ -5,8 +5,21 @@ import socket
 import ssl
 
 import pytest
+import trustme
 
-from smtp_transport.testing import Behave, Expect, FaultServer, Recorder, Say, Stall, behaved, replayed
+from smtp_transport import SmtpError, TlsConfig
+from smtp_transport.testing import (
+    Behave,
+    Expect,
+    FaultServer,
+    Recorder,
+    RecordingFailed,
+    Say,
+    Stall,
+    StartTls,
+    behaved,
+    replayed,
+)
 from smtp_transport.testing.relay import Scribe
 
 CONTENT = "Subject: secret plans\r\n\r\nHello.\r\n..dots\r\n"
@@ -40,7 +53,7 @@ def test_a_conversation_is_written_down_line_by_line(recording):
     assert lines.pop() in {"X: server", "X: client"}
     assert lines == [
         "S: 220 fault.test ESMTP",
-        "C: EHLO T.TEST",
+        "C: EHLO ***",
         "S: 250-fault.test",
         "S: 250 SIZE 1000",
         "C: MAIL FROM:<***> SIZE=***",
@@ -161,13 +174,62 @@ def test_leaving_the_block_ends_everything(recording):
         assert client.recv(100) == b""
 
 
-def test_a_server_that_is_not_there_is_an_end_for_the_client(recording):
+def test_a_server_that_is_not_there_is_an_end_for_the_client_and_told(recording):
     with FaultServer(behaved()) as gone:
         pass
-    recorder = Recorder((gone.host, gone.port), recording)
-    with recorder, socket.create_connection((recorder.host, recorder.port), timeout=10) as client:
+    with (
+        pytest.raises(RecordingFailed, match=f"cannot reach {gone.host}:{gone.port}"),
+        Recorder((gone.host, gone.port), recording) as recorder,
+        socket.create_connection((recorder.host, recorder.port), timeout=10) as client,
+    ):
         assert client.recv(100) == b""
     assert recording.read_text() == ""
+
+
+def test_tls_from_the_first_byte_is_looked_into(recording, client_for, email, trusting, issued, ca_file):
+    tls = issued()
+    implicit = {"host": "localhost", "tls": "implicit", "tls_config": TlsConfig(ca_certs=ca_file)}
+    with (
+        FaultServer([StartTls(), *behaved("PIPELINING")], tls=tls) as real,
+        Recorder(("localhost", real.port), recording, tls, trusting) as recorder,
+        client_for(recorder, **implicit) as client,
+    ):
+        client.send(email())
+    lines = recording.read_text().splitlines()
+    assert lines[0].startswith("T: TLSv1.")
+    assert lines[1:3] == ["S: 220 fault.test ESMTP", "C: EHLO ***"]
+    with FaultServer(*replayed(recording), tls=tls) as server, client_for(server, **implicit) as client:
+        assert client.send(email()).is_complete_success
+
+
+def test_tls_from_the_first_byte_is_passed_on_unread_without_contexts(recording, client_for, email, issued, ca_file):
+    implicit = {"host": "localhost", "tls": "implicit", "tls_config": TlsConfig(ca_certs=ca_file)}
+    with (
+        FaultServer([StartTls(), *behaved("PIPELINING")], tls=issued()) as real,
+        Recorder((real.host, real.port), recording) as recorder,
+        client_for(recorder, **implicit) as client,
+    ):
+        client.send(email())
+    first, last, *_ = recording.read_text().splitlines()
+    assert first == "# what follows is encrypted, and was passed on unread"
+    assert last.startswith("X: ")
+
+
+@pytest.mark.parametrize(
+    "case", [("127.0.0.1", "server", "IP address mismatch"), ("localhost", "client", "TLSV1_ALERT_UNKNOWN_CA")]
+)
+def test_tls_that_cannot_be_had_is_told(recording, client_for, trusting, issued, ca_file, case):
+    name, whom, cause = case
+    # In the second case it is the client that does not know the recorder's authority.
+    strangers = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("localhost").configure_cert(strangers)
+    with FaultServer(behaved("STARTTLS"), tls=issued(), strict=False) as real:
+        told = pytest.raises(RecordingFailed, match=f"no TLS with the {whom} .*{cause}")
+        with told, Recorder((name, real.port), recording, strangers, trusting) as recorder:
+            client = client_for(recorder, host="localhost", tls="starttls", tls_config=TlsConfig(ca_certs=ca_file))
+            with client, pytest.raises(SmtpError):
+                client.test_connection()
+    assert f"# no TLS with the {whom}" in recording.read_text()
 
 
 def test_a_line_that_is_of_no_recording_is_told(recording):

@@ -26,6 +26,7 @@ fuzz: setup
 	$(BIN)/python -m tests.fuzz headers
 	$(BIN)/python -m tests.fuzz addresses
 	$(BIN)/python -m tests.fuzz raw
+	$(BIN)/python -m tests.fuzz replies
 
 # Half an hour of faults at random; exit code 1 and the evidence if a promise was broken.
 chaos: setup

@@ -8,13 +8,18 @@ from email import message_from_bytes
 
 from pydantic import ValidationError
 
-from smtp_transport.errors import MessageError
+from smtp_transport.errors import MessageError, ProtocolError
 from smtp_transport.message import Address, Attachment, Email, RawEmail, render
 from smtp_transport.message.encoded_words import LINE
 from smtp_transport.message.mailbox_list import address_list
 from smtp_transport.message.transfer import LONGEST_LINE
+from smtp_transport.observation import masked_lines
+from smtp_transport.protocol.capabilities import Capabilities
 from smtp_transport.protocol.commands import Mail, Rcpt
 from smtp_transport.protocol.content import canonical, dot_stuffed
+from smtp_transport.protocol.grammar import MAX_REPLY_LINES
+from smtp_transport.protocol.replies import ReplyReader
+from smtp_transport.reply import Reply
 
 WHEN = datetime(2026, 11, 21, tzinfo=UTC)
 FIELD = re.compile(rb"[!-9;-~]+:[^\r\n]*(?:\r\n[ \t][^\r\n]*)*\r\n")
@@ -91,4 +96,42 @@ def raw(data: bytes) -> None:
         assert RawEmail.of(content.data, "a@b.example", ["c@d.example"]).data
 
 
-TARGETS: dict[str, Callable[[bytes], None]] = {"headers": headers, "addresses": addresses, "raw": raw}
+def replies(data: bytes) -> None:
+    """What a server says is replies, or the end, however it is cut; nothing of it can act on a terminal or a log."""
+    cut, said = data[:1], data[1:]
+    whole = _heard([said])
+    step = (cut[0] if cut else 0) % 11 + 1
+    assert _heard([said[start : start + step] for start in range(0, len(said), step)]) == whole
+    for reply in whole[0]:
+        assert 200 <= reply.code <= 599
+        assert 1 <= len(reply.lines) <= MAX_REPLY_LINES
+        assert not re.search("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]", "".join(reply.lines))
+        assert reply.enhanced is None or int(reply.enhanced[0]) == reply.code // 100
+        assert not re.search("[a-z]{2}@", "".join(masked_lines(reply.lines)))
+        if reply.is_positive:
+            Capabilities.parse(reply)
+
+
+def _heard(pieces: list[bytes]) -> tuple[list[Reply], str | None]:
+    """Give the replies, and the kind of what ended them. A reader that failed fails for ever."""
+    reader, heard, ended = ReplyReader(), [], None
+    for piece in pieces:
+        try:
+            heard += reader.feed(piece)
+        except ProtocolError as error:
+            ended = error.message
+            break
+    try:
+        reader.feed(b"")
+    except ProtocolError as error:
+        ended = error.message
+        assert reader.failed
+    return heard, ended
+
+
+TARGETS: dict[str, Callable[[bytes], None]] = {
+    "headers": headers,
+    "addresses": addresses,
+    "raw": raw,
+    "replies": replies,
+}

@@ -22,7 +22,8 @@ from bench.contenders import (
     ours,
 )
 from bench.native import Native, built
-from bench.peers import real_postfix, reconnecting
+from bench.peers import real_postfix
+from bench.reconnecting import reconnecting
 from bench.report import Figure, Section
 from smtp_transport import Connection, ConnectionPool, Content, Email, EncodedFiles, PoolConfig, render
 

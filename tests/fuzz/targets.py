@@ -107,7 +107,7 @@ def replies(data: bytes) -> None:
         assert 1 <= len(reply.lines) <= MAX_REPLY_LINES
         assert not re.search("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]", "".join(reply.lines))
         assert reply.enhanced is None or int(reply.enhanced[0]) == reply.code // 100
-        assert not re.search("[a-z]{2}@", "".join(masked_lines(reply.lines)))
+        assert not any(re.search("[a-z]{2}@", line) for line in masked_lines(reply.lines))
         if reply.is_positive:
             Capabilities.parse(reply)
 

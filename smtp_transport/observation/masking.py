@@ -8,7 +8,8 @@ HIDDEN: Final = "***"
 _ADDRESS: Final = re.compile(
     # A match starts behind a separator only, so that a long run without @ is looked at once.
     r"""(?:"(?:[^"\\]|\\.){0,200}"|(?<![^\s<>()\[\],;:"@])([^\s<>()\[\],;:"@])[^\s<>()\[\],;:"@]*)"""
-    r"""@(\[[^\]\s]*\]|[^\s<>()\[\],;:"@]*)"""
+    # Of several @ the last one is before the domain.
+    r"""@(?:[^\s<>()\[\],;:"@]*@)*(\[[^\]\s]*\]|[^\s<>()\[\],;:"@]*)"""
 )
 _PATH: Final = re.compile(r"<[^<>@]{1,512}>")
 _LINE_END: Final = re.compile(r"[\t\r\n]+")

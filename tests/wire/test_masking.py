@@ -21,6 +21,8 @@ from smtp_transport.observation import masked_address, masked_text
         ("to:bob@example.com,eve@example.org", "to:b***@example.com,e***@example.org"),
         ("bob@пример.рф", "b***@пример.рф"),
         ("bob@", "b***@"),
+        ("bob@inner@example.org a", "b***@example.org a"),
+        ('"bob"@inner@[192.0.2.1] a', "***@[192.0.2.1] a"),
         ("one\r\ntwo\tthree", "one two three"),
         ("a\x1b[2J\x00b", "a?[2J?b"),
     ],

@@ -8,9 +8,11 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 from mailworker.backoff import Backoff
+from mailworker.files import Shelf
 from mailworker.intake import Opened, UnreadableError, open_mail
 from mailworker.ledger import Ledger, LedgerError
 from mailworker.log import logger
@@ -73,6 +75,7 @@ class Tools:
     renewer: Renewer
     ring: Callable[[str], bool]
     is_stopping: Callable[[], bool]
+    shelf: Shelf
     encoded: EncodedFiles = field(default_factory=lambda: EncodedFiles(0))
     watcher: Watcher | None = None
 
@@ -141,9 +144,10 @@ class Drain:
         """Make claims' payloads transactions to the recipients still pending; what cannot be opened is put aside."""
         mails: list[_Mail] = []
         unreadable: list[Unreadable] = []
+        read_file = partial(self.tools.shelf.get, self.policy.lane)
         for claim in claims:
             try:
-                mails.append(_Mail.of(claim, open_mail(claim, self.tools.keys), self.tools.encoded))
+                mails.append(_Mail.of(claim, open_mail(claim, self.tools.keys, read_file), self.tools.encoded))
             except UnreadableError as error:
                 unreadable.append(Unreadable(claim.id, claim.fence, str(error), error.may_heal))
         if unreadable:

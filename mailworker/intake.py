@@ -8,13 +8,14 @@ import datetime as dt
 import hashlib
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from email.message import Message
 from typing import Any
 
 import msgpack
 
+from mailworker.files import FileGoneError, FilesApart, put_back
 from mailworker.keys import new_mail_id
 from mailworker.options import Options, RefusedError
 from mailworker.record import Claim, NewMail, Untold
@@ -51,11 +52,15 @@ class UnreadableError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What is refused: counts, and the size of the rendered message in bytes."""
+    """What is refused: counts, and the size of the rendered message in bytes.
+
+    `shared_file_bytes`: a file of that size is stored apart from the mail; 0: none is.
+    """
 
     message_bytes: int
     recipients: int
     attachments: int
+    shared_file_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,16 +93,22 @@ class Intake:
         Raises RefusedError, or pydantic's ValidationError for a mapping that is no email; then none is made.
         """
         now_ms, randomness = time.time_ns() // 1_000_000, secrets.token_bytes(10)
-        return [
-            self._admit(email, option, option.task_id or new_mail_id(option.lane, now_ms, randomness, place), now_ms)
-            for place, (email, option) in enumerate(zip(emails, options, strict=True))
-        ]
+        apart = FilesApart(self._limits.shared_file_bytes, self._keys)
+        mails = []
+        for place, (email, option) in enumerate(zip(emails, options, strict=True)):
+            mail_id = option.task_id or new_mail_id(option.lane, now_ms, randomness, place)
+            mails.append(self._admit(email, option, mail_id, now_ms, apart))
+        return mails
 
-    def _admit(self, what: AnyMessage | Mapping[str, Any], options: Options, mail_id: str, now_ms: int) -> NewMail:
+    def _admit(
+        self, what: AnyMessage | Mapping[str, Any], options: Options, mail_id: str, now_ms: int, apart: FilesApart
+    ) -> NewMail:
         try:
             email, envelope = self._stamped(read_email(what), now_ms)
-            payload = msgpack.packb(pack(email) if isinstance(email, Email) else pack_raw(email), use_bin_type=True)
-            self._check_size(email, len(payload))
+            packed = pack(email) if isinstance(email, Email) else pack_raw(email)
+            files = apart.take_out(packed)
+            payload = msgpack.packb(packed, use_bin_type=True)
+            self._check_size(email, len(payload) + sum(len(file.content) for file in files))
         except MessageError as error:  # what a RawEmail is refused for, and a file that is gone
             raise RefusedError(f"email: {error.message}") from error
         facts = msgpack.packb([envelope.sender, list(envelope.recipients), email.message_id], use_bin_type=True)
@@ -116,6 +127,7 @@ class Intake:
             max_attempts=options.max_attempts,
             in_doubt=options.in_doubt,
             callbacks=self._keys.seal(options.callbacks, mail_id, "callbacks") if options.callbacks else b"",
+            files=files,
         )
 
     def _stamped(self, email: Email | RawEmail, now_ms: int) -> tuple[Email | RawEmail, Envelope]:
@@ -164,15 +176,22 @@ class Intake:
         return self._max_age_ms[options.lane] if options.expires is None else None
 
 
-def open_mail(claim: Claim, keys: KeyRing) -> Opened:
-    """Open a claimed mail. Raises UnreadableError."""
+def _no_files(name: str) -> bytes:
+    raise FileGoneError(name)
+
+
+def open_mail(claim: Claim, keys: KeyRing, read_file: Callable[[str], bytes] = _no_files) -> Opened:
+    """Open a claimed mail; `read_file` gives the files that are stored apart, by name. Raises UnreadableError."""
     try:
         sender, recipients, _ = open_envelope(claim.id, claim.envelope, keys)
         if len(recipients) != len(claim.recipients):
             raise UnreadableError("its envelope and its recipients disagree", False)
         envelope = Envelope(sender, recipients)
         packed = msgpack.unpackb(keys.open(claim.payload, claim.id, "payload"))
+        put_back(packed, read_file)
         email = unpack_raw(packed, envelope) if "raw" in packed else unpack(packed)
+    except FileGoneError:
+        raise UnreadableError("a file of it is gone", False) from None
     except SealError as error:
         raise UnreadableError(str(error), error.is_key_missing) from None
     except MessageError:

@@ -31,6 +31,13 @@ def check_lane(lane: str) -> str:
     return lane
 
 
+def check_digest(digest: str) -> str:
+    """Return a SHA-256. Raises ValueError unless it is 64 hex digits."""
+    if not _DIGEST.fullmatch(digest):
+        raise ValueError("files and idempotency keys go by a SHA-256, 64 hex digits")
+    return digest
+
+
 def new_mail_id(lane: str, ms: int, randomness: bytes, place: int = 0) -> str:
     """Make an id, `<lane>-<ulid>`.
 
@@ -143,11 +150,13 @@ class LaneKeys:
         """String with a TTL: somebody was asked to call them."""
         return self._named("telling")
 
+    def file(self, name: str) -> str:
+        """Hash: a file that mails share. Raises ValueError if it is no name of a file."""
+        return self._named(f"b:{check_digest(name)}")
+
     def idempotency(self, digest: str) -> str:
         """String with a TTL: the id of the mail accepted with this key. Raises ValueError if it is no digest."""
-        if not _DIGEST.fullmatch(digest):
-            raise ValueError("an idempotency key goes by its SHA-256, 64 hex digits")
-        return self._named(f"key:{digest}")
+        return self._named(f"key:{check_digest(digest)}")
 
     def _named(self, name: str) -> str:
         return f"{self.prefix}:{{{self.lane}}}:{name}"

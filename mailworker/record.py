@@ -53,13 +53,21 @@ PARKED_STATES = FINAL_STATES[1:]
 
 
 @dataclass(frozen=True, slots=True)
+class SharedFile:
+    """A file that mails may share: what it is named by, and what it holds."""
+
+    name: str
+    content: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class NewMail:
     """A mail to be accepted. Raises ValueError for values that the ledger cannot hold.
 
     `recipients`: how many. `priority`: 0 to 9, 0 first. `delay_ms` from now, or `due_ms`, a moment: not before then.
     `expires_in_ms` from now, `max_age_ms` from when it is due, or `expires_ms`: not after then. `key`: SHA-256 of an
     idempotency key, in hex. `max_attempts` and `in_doubt`: the mail's own word, in place of its lane's.
-    `callbacks`: whom to tell of its end; opaque.
+    `callbacks`: whom to tell of its end; opaque. `files`: what its payload refers to.
     """
 
     id: str
@@ -76,6 +84,12 @@ class NewMail:
     max_attempts: int | None = None
     in_doubt: InDoubt | None = None
     callbacks: bytes = field(default=b"", repr=False)
+    files: tuple[SharedFile, ...] = ()
+
+    @property
+    def file_bytes(self) -> int:
+        """How large the files are together."""
+        return sum(len(file.content) for file in self.files)
 
     def __post_init__(self) -> None:
         """Refuse what no script could make sense of."""
@@ -109,10 +123,14 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Acceptance:
-    """What became of the mails of one call, in their order. `bell_due`: the caller must publish a bell."""
+    """What became of the mails of one call, in their order. `bell_due`: the caller must publish a bell.
+
+    `missing`: names of files that must be stored first; then nothing was done.
+    """
 
     outcomes: tuple[Accepted, ...]
     bell_due: bool
+    missing: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

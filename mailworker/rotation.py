@@ -5,9 +5,11 @@ Law: mails go on being accepted and sent meanwhile; what is done is done, so who
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
-from mailworker.keys import lane_of
+from mailworker.keys import check_digest, check_lane, lane_of
+from mailworker.ledger.files import Files
 from mailworker.ledger.seals import SEALED_FIELDS, Change, Heads, Seals
 from mailworker.outcome import keys_of_history, reseal_history
 from mailworker.sealing import HEAD_BYTES, KeyRing, SealError, sealed_by
@@ -19,10 +21,11 @@ _VALUES_AT_ONCE = 50
 
 @dataclass(slots=True)
 class Census:
-    """How many mails need each key: `open` ones, which are yet to be sent, and `ended` ones. "" is no key at all."""
+    """How many mails need each key: `open` ones, yet to be sent, and `ended` ones; and shared files. "" is no key."""
 
     open: Counter[str] = field(default_factory=Counter)
     ended: Counter[str] = field(default_factory=Counter)
+    files: Counter[str] = field(default_factory=Counter)
 
     def count(self, heads: Heads) -> None:
         """Add a mail."""
@@ -39,20 +42,46 @@ def take_census(seals: Seals) -> Census:
     for mails in _portions(seals):
         for heads in mails:
             census.count(heads)
+    for lane, name in _files(seals):
+        key_id = sealed_by(seals.file_head(lane, name, HEAD_BYTES))
+        if key_id is not None:
+            census.files[key_id] += 1
     return census
 
 
-def reseal(seals: Seals, keys: KeyRing, progress: Callable[[int, int], None]) -> int:
+def reseal(seals: Seals, files: Files, keys: KeyRing, progress: Callable[[int, int], None]) -> int:
     """Put every mail under the key that writes. `progress` hears how many mails were seen, and how many changed.
 
-    Answers how many could not be opened. Raises LedgerError.
+    Answers how many mails and files could not be opened. Raises LedgerError.
     """
     seen = changed = unreadable = 0
     for mails in _portions(seals):
         done, failed = _reseal(seals, mails, keys)
         seen, changed, unreadable = seen + len(mails), changed + len(done), unreadable + len(failed)
         progress(seen, changed)
+    for lane, name in _files(seals):
+        unreadable += not _reseal_file(seals, files, lane, name, keys)
     return unreadable
+
+
+def _reseal_file(seals: Seals, files: Files, lane: str, name: str, keys: KeyRing) -> bool:
+    """Put a file under the key that writes; it keeps its name, which mails know it by. False: it does not open."""
+    if sealed_by(seals.file_head(lane, name, HEAD_BYTES)) in (None, keys.writer):
+        return True
+    old = files.read(lane, name)
+    if old is not None:
+        try:
+            content = keys.open(old, name, "file")
+        except SealError:
+            return False
+        seals.replace_file(lane, name, old, keys.seal(content, name, "file"))
+    return True
+
+
+def _files(seals: Seals) -> Iterator[tuple[str, str]]:
+    for lane, name in seals.files():
+        with suppress(ValueError):  # a key that is none of ours
+            yield check_lane(lane), check_digest(name)
 
 
 def _reseal(seals: Seals, mails: Sequence[Heads], keys: KeyRing) -> tuple[set[str], set[str]]:

@@ -14,6 +14,7 @@ from redis import Redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from mailworker.files import seal_file
 from mailworker.intake import Intake, Limits
 from mailworker.keys import lane_of
 from mailworker.ledger import Ledger, LedgerPolicy, LedgerUnavailableError
@@ -45,7 +46,12 @@ class Runtime:
         self.redis = connect(settings, settings.redis.timeout_seconds)
         self.ledger = ledger_over(self.redis, settings)
         self.intake = Intake(
-            Limits(settings.limits.message_bytes, settings.limits.recipients, settings.limits.attachments),
+            Limits(
+                settings.limits.message_bytes,
+                settings.limits.recipients,
+                settings.limits.attachments,
+                settings.redis.shared_file_bytes,
+            ),
             self.keys,
             {name: lane.max_age_seconds * 1000 for name, lane in settings.lanes.items()},
         )
@@ -73,11 +79,23 @@ class Runtime:
         until = time.monotonic() + self.settings.redis.timeout_seconds
         while True:
             try:
-                return self.ledger.accept(lane, mails)
+                return self._accept_with_files(lane, mails)
             except LedgerUnavailableError:
                 if time.monotonic() + _ACCEPT_AGAIN_SECONDS >= until:
                     raise
                 time.sleep(_ACCEPT_AGAIN_SECONDS)
+
+    def _accept_with_files(self, lane: str, mails: Sequence[NewMail]) -> Acceptance:
+        """Store those files that mails share and the ledger has not yet, then the mails."""
+        acceptance = self.ledger.accept(lane, mails)
+        if acceptance.missing:
+            files = {file.name: file for mail in mails for file in mail.files}
+            for name in acceptance.missing:
+                self.ledger.files.store(lane, name, seal_file(files[name], self.keys))
+            acceptance = self.ledger.accept(lane, mails)
+        if acceptance.missing:
+            raise LedgerUnavailableError("the ledger has lost a file that it took just now")
+        return acceptance
 
     def cancel(self, mail_id: str) -> str:
         """End a mail that nobody is sending: "cancelled", or the state that forbids it, or "unknown"."""

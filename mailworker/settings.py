@@ -36,6 +36,8 @@ class RedisSettings(Section):
     """The first part of every key."""
     timeout_seconds: float = Field(5.0, gt=0, le=60)
     """How long one call may take. `.delay` has raised or returned after twice that."""
+    shared_file_bytes: int = Field(32_768, ge=0)
+    """An attachment of at least so many bytes is stored once, however many mails carry it; 0: with each mail."""
 
     @field_validator("url")
     @classmethod

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from mailworker.backoff import Backoff, Interval
 from mailworker.delivery import Drain, LanePolicy, Tools, Watcher
+from mailworker.files import Shelf
 from mailworker.ledger import Roll
 from mailworker.record import Claiming
 from mailworker.relay import smtp_config
@@ -36,6 +37,7 @@ class Workshop:
         self._lease_ms = int(runtime.settings.worker.lease_seconds * 1000)
         self._clients: dict[str, SmtpClient] = {}
         self._lock = threading.Lock()
+        self._shelf = Shelf(runtime.ledger.files.read, runtime.keys, _CACHE_BYTES)
         self._encoded = EncodedFiles(_CACHE_BYTES)
         self._watch_redis = connect(runtime.settings, min(_WATCH_SECONDS, runtime.settings.redis.timeout_seconds))
         self.watched_ledger = ledger_over(self._watch_redis, runtime.settings)
@@ -67,6 +69,7 @@ class Workshop:
             self.renewer,
             ring or runtime.ring,
             self._is_stopping,
+            self._shelf,
             self._encoded,
             self._watcher,
         )

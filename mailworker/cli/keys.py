@@ -60,7 +60,7 @@ def reseal(dry_run: bool, as_json: bool) -> None:  # noqa: FBT001 - click's opti
         def progress(seen: int, changed: int) -> None:
             click.echo(f"\r{seen} mails seen, {changed} put under key {keys.writer or _NO_KEY}", err=True, nl=False)
 
-        failed = rotation.reseal(seals, keys, progress)
+        failed = rotation.reseal(seals, app.runtime.ledger.files, keys, progress)
         click.echo("", err=True)
         if failed:
             click.echo(f"{failed} mails do not open with the keys configured here, and stay as they are", err=True)
@@ -70,21 +70,30 @@ def reseal(dry_run: bool, as_json: bool) -> None:  # noqa: FBT001 - click's opti
 def _tell(census: "Census", keys: "KeyRing", *, as_json: bool) -> None:
     """Print a line for each key. Raises ClickException if one is missing."""
     configured = keys.ids or ("",)
-    ids = [*configured, *sorted((census.open.keys() | census.ended.keys()) - set(configured))]
+    ids = [*configured, *sorted((census.open.keys() | census.ended.keys() | census.files.keys()) - set(configured))]
     roles = {key_id: _role(key_id, keys, census) for key_id in ids}
     if as_json:
         print_json(
             {
                 "keys": [
-                    {"id": i, "open": census.open[i], "ended": census.ended[i], "is_configured": i in keys.ids}
+                    {
+                        "id": i,
+                        "open": census.open[i],
+                        "ended": census.ended[i],
+                        "files": census.files[i],
+                        "is_configured": i in keys.ids,
+                    }
                     for i in ids
                 ],
                 "writes": keys.writer or None,
             }
         )
     else:
-        rows = [(key_id or _NO_KEY, census.open[key_id], census.ended[key_id], roles[key_id]) for key_id in ids]
-        print_table(("key", "open mails", "ended mails", ""), rows)
+        rows = [
+            (key_id or _NO_KEY, census.open[key_id], census.ended[key_id], census.files[key_id], roles[key_id])
+            for key_id in ids
+        ]
+        print_table(("key", "open mails", "ended mails", "files", ""), rows)
     missing = [key_id for key_id in ids if key_id and key_id not in keys.ids]
     if missing:
         names = ", ".join(map(repr, missing))
@@ -98,4 +107,4 @@ def _role(key_id: str, keys: "KeyRing", census: "Census") -> str:
         return "readable by whoever reads Redis"
     if key_id not in keys.ids:
         return "MISSING"
-    return "reads" if census.open[key_id] or census.ended[key_id] else "needed no more"
+    return "reads" if census.open[key_id] or census.ended[key_id] or census.files[key_id] else "needed no more"

@@ -15,6 +15,7 @@ from redis.exceptions import ResponseError
 
 from mailworker.keys import LaneKeys, lane_of
 from mailworker.ledger.errors import LedgerError, LedgerUnavailableError, translated
+from mailworker.ledger.files import Files
 from mailworker.ledger.outbox import Outbox
 from mailworker.ledger.reading import RECORD_FIELDS, no_record, read_claim, read_record, read_stats
 from mailworker.ledger.seals import Seals
@@ -92,6 +93,7 @@ class Ledger:
         self._server = Server(redis)
         self._prefix = prefix
         self.seals = Seals(self._server, prefix)
+        self.files = Files(self._server, prefix)
         self._policy = policy or LedgerPolicy()
         self._keep = self._policy.keep
         self.outbox = Outbox(self._server, prefix, self._keep)
@@ -101,19 +103,24 @@ class Ledger:
     def accept(self, lane: str, mails: Sequence[NewMail]) -> Acceptance:
         """Write mails of one lane, all or none, and put them in line or on the schedule.
 
-        A mail that is there already, by its id or by its idempotency key, is left as it is.
+        A mail that is there already, by its id or by its idempotency key, is left as it is. If a file that they share
+        is `missing`, none of them is written.
         """
         keys = self._keys(lane)
         records = self._records(keys, [mail.id for mail in mails])
         if not mails:
             return Acceptance((), bell_due=False)
         by_key = [keys.idempotency(mail.key) for mail in mails if mail.key]
-        arguments: list[bytes | str | int] = [self._policy.bell_ttl_ms, self._policy.key_ms, len(mails)]
+        files = list({file.name: keys.file(file.name) for mail in mails for file in mail.files}.values())
+        arguments: list[bytes | str | int] = [self._policy.bell_ttl_ms, self._policy.key_ms, len(mails), len(by_key)]
         for mail in mails:
             arguments += (mail.id, mail.payload, mail.envelope, "p" * mail.recipients, mail.priority)
             arguments += (_moment(mail.delay_ms or None, mail.due_ms), _last_moment(mail))
             arguments += (mail.key or "", mail.max_attempts or "", mail.in_doubt or "", mail.callbacks)
-        bell, *told = self._server.run("accept", [*records, *by_key], arguments)
+            arguments += (" ".join(file.name for file in mail.files), mail.file_bytes or "")
+        bell, *told = self._server.run("accept", [*records, *by_key, *files], arguments)
+        if bell < 0:
+            return Acceptance((), bell_due=False, missing=tuple(key.decode().rpartition(":")[2] for key in told))
         outcomes = zip(told[::2], told[1::2], strict=True)
         return Acceptance(tuple(Accepted(mail.decode(), status.decode()) for status, mail in outcomes), bell == 1)
 

@@ -50,6 +50,24 @@ class Seals:
             for key in self._server.redis.scan_iter(pattern, count=_SCANNED_AT_ONCE):
                 yield key.decode().rpartition(":m:")[2]
 
+    def files(self) -> Iterator[tuple[str, str]]:
+        """Go through all shared files of all lanes: lane and name."""
+        with translated():
+            for key in self._server.redis.scan_iter(f"{self._prefix}:{{*}}:b:*", count=_SCANNED_AT_ONCE):
+                rest, _, name = key.decode().rpartition("}:b:")
+                yield rest.rpartition("{")[2], name
+
+    def file_head(self, lane: str, name: str, size: int) -> bytes:
+        """Read the first `size` bytes of a file; b"" if it is not there (any more)."""
+        keys = LaneKeys(self._prefix, lane)
+        ((_, head, _),) = self._server.run("heads", [*keys.every, keys.file(name)], [size, "data"])
+        return bytes(head)
+
+    def replace_file(self, lane: str, name: str, old: bytes, new: bytes) -> None:
+        """Replace a file, unless it was changed or dropped meanwhile."""
+        keys = LaneKeys(self._prefix, lane)
+        self._server.run("reseal", [*keys.every, keys.file(name)], ["data", _digest(old), new])
+
     def heads(self, mail_ids: Sequence[str], size: int) -> list[Heads]:
         """Read the first `size` bytes of what is sealed of mails of one lane."""
         lane_keys, records = self._keys(mail_ids)
@@ -72,9 +90,13 @@ class Seals:
         lane_keys, records = self._keys([change.mail_id for change in changes])
         arguments: list[bytes | str | int] = []
         for change in changes:
-            arguments += (change.name, hashlib.sha1(change.old, usedforsecurity=False).hexdigest(), change.new)
+            arguments += (change.name, _digest(change.old), change.new)
         return sum(self._server.run("reseal", [*lane_keys, *records], arguments))
 
     def _keys(self, mail_ids: Sequence[str]) -> tuple[tuple[str, ...], list[str]]:
         keys = LaneKeys(self._prefix, lane_of(mail_ids[0]))
         return keys.every, [keys.record(mail_id) for mail_id in mail_ids]
+
+
+def _digest(value: bytes) -> str:
+    return hashlib.sha1(value, usedforsecurity=False).hexdigest()

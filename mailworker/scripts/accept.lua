@@ -1,19 +1,22 @@
 -- accept: write new mails into the ledger, and into the queue or the schedule; all of them or none.
--- KEYS     lane, a record for each mail, a key for each mail that has an idempotency key
--- ARGV     bell ttl ms, ttl ms of an idempotency key, number of mails; for each mail: id, payload, envelope, letters of
---          its recipients, priority, due, expires, digest of its idempotency key, its own most attempts, its own policy
---          in doubt (hold | resend), its callbacks. What is missing is ''.
+-- KEYS     lane, a record for each mail, a key for each mail that has an idempotency key, the files that they share
+-- ARGV     bell ttl ms, ttl ms of an idempotency key, number of mails, of idempotency keys; for each mail: id, payload,
+--          envelope, letters of its recipients, priority, due, expires, digest of its idempotency key, its own most
+--          attempts, its own policy in doubt (hold | resend), its callbacks, names of its files, their bytes, or ''.
 --          due and expires: '+n' is n ms from now, 'n' is n ms since the epoch; expires '>n' is n ms after due.
--- ANSWERS  bell due 0|1; for each mail: accepted | already | duplicate, and the id of the mail that stands
--- PARTS    lane clock queue bell moment
+-- ANSWERS  bell due 0|1; for each mail: accepted | already | duplicate, and the id of the mail that stands; or, nothing
+--          done: -1, the keys of files that must be stored before
+-- PARTS    lane clock queue bell moment files
 -- NOTE     No write may come before the first HSET: refused there for lack of memory, the call has done nothing.
-local FIELDS = 11
+local FIELDS = 13
 local mails, accepted, keyed = tonumber(ARGV[3]), 0, 0
+local missing = missing_files(9 + mails + ARGV[4])
+if #missing > 0 then return {-1, unpack(missing)} end
 local answer, is_work = {0}, false
 for n = 1, mails do
-  local first = 4 + (n - 1) * FIELDS
+  local first = 5 + (n - 1) * FIELDS
   local id, payload, envelope, letters, priority, due_in, expires_in, digest, most_attempts, in_doubt,
-    callbacks = unpack(ARGV, first, first + FIELDS - 1)
+    callbacks, files, weight = unpack(ARGV, first, first + FIELDS - 1)
   local record, key, owner = KEYS[8 + n], nil, false
   if digest ~= '' then
     keyed = keyed + 1
@@ -35,8 +38,10 @@ for n = 1, mails do
     keep('payload', payload); keep('envelope', envelope); keep('recipients', letters)
     keep('priority', priority); keep('key', digest)
     keep('max_attempts', most_attempts); keep('in_doubt', in_doubt); keep('callbacks', callbacks)
+    keep('files', files); keep('weight', weight)
     keep('due', is_later and int(due) or ''); keep('expires', expires and int(expires) or '')
     redis.call('HSET', record, unpack(fields))
+    take_files(files)
     if key then redis.call('SET', key, id, 'PX', ARGV[2]) end
     if is_later then
       -- A mail that expires on the schedule is looked at then, not when it would have been due.

@@ -2,7 +2,7 @@
 -- KEYS     lane, a record for each mail
 -- ARGV     how long to keep ended records; the mails' ids
 -- ANSWERS  for each mail: cancelled, or the state in which it is (sending or final), or unknown
--- PARTS    lane clock room reading keeping ending history
+-- PARTS    lane clock room reading keeping files ending history
 local MAY = {scheduled = true, ready = true, deferred = true}
 local answer = {}
 for n = 1, #KEYS - 8 do

@@ -5,7 +5,7 @@
 -- ANSWERS  ms paused, bell due 0|1, mails left in line, those that ended: id, state, ...; the mails: each id, fence,
 --          attempts, payload, envelope, recipients, told, possible duplicates, priority, accepted, expires, own most
 --          attempts, policy in doubt; mails of newer versions, put off
--- PARTS    lane clock room bell reading keeping ending history expiry quarantine unreadable
+-- PARTS    lane clock room bell reading keeping files ending history expiry quarantine unreadable
 local most, most_bytes, most_attempts, keep = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[4]), ARGV[7]
 local lease_until = int(NOW + ARGV[3])
 if ARGV[5] == '1' then redis.call('DEL', BELL) end
@@ -22,11 +22,11 @@ while #mails < most and looks > 0 and not is_full do
   for _, id in ipairs(ids) do
     local record = record_of(id)
     local state, payload, envelope, letters, told, old, duplicates, priority, accepted, expires, own_most, in_doubt,
-      fence, attempts, version = fields_of(record, 'state', 'payload', 'envelope', 'recipients', 'told', 'details',
-        'possible_duplicates', 'priority', 'accepted', 'expires', 'max_attempts', 'in_doubt', 'fence', 'attempts',
-        'version')
+      fence, attempts, version, weight = fields_of(record, 'state', 'payload', 'envelope', 'recipients', 'told',
+        'details', 'possible_duplicates', 'priority', 'accepted', 'expires', 'max_attempts', 'in_doubt', 'fence',
+        'attempts', 'version', 'weight')
     local flaw = state == 'ready' and flaw_of(payload, letters, version, duplicates, priority, accepted, expires,
-      own_most, fence, attempts)
+      own_most, fence, attempts, weight)
     local attempt = (number(attempts) or 0) + 1
     if state ~= 'ready' then
       if misplaced(record, id, state, READY, keep) then finished(id, 'quarantined') end
@@ -40,12 +40,12 @@ while #mails < most and looks > 0 and not is_full do
       finished(id, expire(record, id, keep))
     elseif attempt > (own_most and own_most + 1 or most_attempts) then
       finished(id, give_up(record, id, 'more attempts than allowed', keep))
-    elseif #mails > 0 and bytes + #payload > most_bytes then
+    elseif #mails > 0 and bytes + #payload + (weight or 0) > most_bytes then
       is_full = true
       break
     else
       taken[#taken + 1], leases[#leases + 1], leases[#leases + 2] = id, lease_until, id
-      bytes, fence = bytes + #payload, tonumber(fence or 0) + 1
+      bytes, fence = bytes + #payload + (weight or 0), tonumber(fence or 0) + 1
       redis.call('HSET', record, 'state', 'sending', 'fence', fence, 'attempts', attempt)
       mails[#mails + 1] = {id, fence, attempt, payload, envelope, letters, told or old, duplicates, priority, accepted,
         expires, own_most, in_doubt}

@@ -3,7 +3,7 @@
 -- ARGV     most mails, hold mails in doubt that say nothing themselves 0|1, bell ttl ms, how long to keep
 --          ended records
 -- ANSWERS  mails put in line, the ids of those that expired, of those in doubt, more waiting 0|1, bell due 0|1
--- PARTS    lane clock room queue bell reading keeping ending history expiry quarantine
+-- PARTS    lane clock room queue bell reading keeping files ending history expiry quarantine
 local most, is_hold, keep = tonumber(ARGV[1]), ARGV[2] == '1', ARGV[4]
 local recovered, expired, in_doubt = 0, {}, {}
 

@@ -2,7 +2,7 @@
 -- KEYS     lane, a record for each mail
 -- ARGV     how long to keep ended records; for each mail: id, fence, reason, may heal 0|1
 -- ANSWERS  for each mail: its state, or fenced: the caller does not own the claim
--- PARTS    lane clock room reading keeping ending history quarantine unreadable
+-- PARTS    lane clock room reading keeping files ending history quarantine unreadable
 local answer = {}
 for n = 1, #KEYS - 8 do
   local record = KEYS[8 + n]

@@ -6,10 +6,11 @@
 local done = 0
 for n = 1, #KEYS - 8 do
   local record, id, told = KEYS[8 + n], ARGV[2 * n], ARGV[1 + 2 * n]
-  if fields_of(record, 'state') == told then
+  local state, files = fields_of(record, 'state', 'files')
+  if state == told then
     redis.call('ZREM', UNTOLD, id)
     if told == 'sent' then redis.call('HDEL', record, 'callbacks') end
-    redis.call('PEXPIRE', record, int(kept(told, ARGV[1])))
+    if not files then redis.call('PEXPIRE', record, int(kept(told, ARGV[1]))) end
     done = done + 1
   end
 end

@@ -3,7 +3,7 @@
 -- ARGV     number of mails settled, how long to keep ended records, lease ms; for each mail settled: what `settle`
 --          takes; for each mail marked: what `mark_dot` takes
 -- ANSWERS  for each mail settled: its state, as of `settle`; for each mail marked: 1 | 0, as of `mark_dot`
--- PARTS    lane clock room reading keeping ending history letters settling marking
+-- PARTS    lane clock room reading keeping files ending history letters settling marking
 local settled = tonumber(ARGV[1])
 local answer = settle_all(9, 4, settled, ARGV[2])
 for _, is_ours in ipairs(mark(9 + settled, 4 + settled * FIELDS, #KEYS - 8 - settled, ARGV[3])) do

@@ -2,8 +2,24 @@
 -- KEYS     lane
 -- ARGV     most mails, how long to keep ended records
 -- ANSWERS  mails put in line, the ids of those that expired, more waiting 0|1
--- PARTS    lane clock room queue reading keeping ending history expiry quarantine unreadable
+-- PARTS    lane clock room queue reading keeping files ending history expiry quarantine unreadable
 local most, keep = tonumber(ARGV[1]), ARGV[2]
+
+local function forget(state, before, most)
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', PREFIX .. state, '-inf', int(before), 'LIMIT', 0, most)) do
+    local record = record_of(id)
+    local now, files = fields_of(record, 'state', 'files')
+    -- Not before its callbacks were told, which needs the record.
+    if not redis.call('ZSCORE', UNTOLD, id) then
+      redis.call('ZREM', PREFIX .. state, id)
+      if now == state then
+        drop_files(files)
+        redis.call('DEL', record)
+      end
+    end
+  end
+end
+
 local woken, expired = 0, {}
 
 local waiting = redis.call('ZRANGEBYSCORE', DUE, '-inf', int(NOW), 'WITHSCORES', 'LIMIT', 0, most)
@@ -27,7 +43,7 @@ for n = 1, #waiting, 2 do
   end
 end
 for state in pairs(IS_FINAL) do
-  if state ~= 'sent' then redis.call('ZREMRANGEBYSCORE', PREFIX .. state, '-inf', int(NOW - kept(state, keep))) end
+  if state ~= 'sent' then forget(state, NOW - kept(state, keep), most) end
 end
 redis.call('ZREMRANGEBYSCORE', UNREADABLE, '-inf', int(NOW - 3 * PUT_OFF))
 return {woken, expired, #waiting == 2 * most and 1 or 0}

@@ -141,7 +141,7 @@ def test_a_worker_that_settles_meanwhile_keeps_its_word(use):
     rings = [keys, KeyRing.parse([OLD, NEW])]
     while not is_over.is_set():
         for ring in rings:
-            assert reseal(ledger.seals, ring, lambda seen, changed: None) == 0
+            assert reseal(ledger.seals, ledger.files, ring, lambda seen, changed: None) == 0
     worker.join()
     for mail_id in set(ledger.seals.mails()):
         record = ledger.read(mail_id)

@@ -10,16 +10,17 @@ from celery.utils.time import get_exponential_backoff_interval
 
 from mailworker.backoff import Backoff
 from mailworker.delivery import Drain, LanePolicy, Tools
+from mailworker.files import Shelf, seal_file
 from mailworker.intake import Intake, Limits
 from mailworker.ledger import Ledger, LedgerUnavailableError
 from mailworker.options import Options
 from mailworker.outcome import open_said
 from mailworker.record import Claiming
 from mailworker.renewal import Renewer
-from mailworker.sealing import KeyRing
+from mailworker.sealing import KeyRing, new_key
 from smtp_transport.envelope import Transaction
 from smtp_transport.errors import AuthenticationError, ErrorKind, PoolError, SmtpConnectionError, SmtpError
-from smtp_transport.message import Email
+from smtp_transport.message import Attachment, Email
 from smtp_transport.phase import Phase
 from smtp_transport.receipt import Receipt, RecipientReceipt
 from smtp_transport.reply import Reply
@@ -96,7 +97,8 @@ class Desk:
 
     def drain(self) -> int:
         backoff = Backoff(get_exponential_backoff_interval)
-        tools = Tools(self.ledger, self.wire, self.keys, backoff, self.renewer, self.ring, self.stopping)
+        shelf = Shelf(self.ledger.files.read, self.keys, 1 << 20)
+        tools = Tools(self.ledger, self.wire, self.keys, backoff, self.renewer, self.ring, self.stopping, shelf)
         return Drain(self.policy, tools).run()
 
     def ring(self, lane: str) -> bool:
@@ -452,4 +454,51 @@ def test_a_claim_in_work_is_renewed_beyond_its_lease(client):
     desk.wire.script = script
     desk.drain()
     desk.renewer.close()
+    assert desk.state(mail) == "sent"
+
+
+def test_mails_that_share_a_file_are_sent_with_it_and_leave_none(desk, client):
+    file = Attachment("terms.pdf", "application/pdf", b"t" * 50_000)
+    email = Email(from_="shop@example.com", to="ann@example.org", subject="Hi", text_body="Hi.", attachments=[file])
+    intake = Intake(Limits(1 << 20, 50, 10, shared_file_bytes=1000), desk.keys, {LANE: 86_400_000})
+    mails = intake.admit([email] * 3, [Options()] * 3)
+    assert all(len(mail.payload) < 1000 for mail in mails)
+    desk.ledger.files.store(LANE, mails[0].files[0].name, seal_file(mails[0].files[0], desk.keys))
+    desk.ledger.accept(LANE, mails)
+    rendered = []
+    desk.wire.script = lambda _, mail: rendered.append(mail.render(True).data) or receipt(mail, Phase.DOT, OK)
+    desk.drain()
+    lines = b"".join(base64.encodebytes(file.data).split())
+    assert [lines in b"".join(data.split()) for data in rendered] == [True] * 3
+    assert client.keys(f"mw:{{{LANE}}}:b:*") == []
+
+
+def test_a_mail_whose_file_is_gone_is_quarantined_and_the_rest_flows_on(desk, client):
+    file = Attachment("terms.pdf", "application/pdf", b"t" * 50_000)
+    email = Email(from_="shop@example.com", to="ann@example.org", subject="Hi", text_body="Hi.", attachments=[file])
+    intake = Intake(Limits(1 << 20, 50, 10, shared_file_bytes=1000), desk.keys, {LANE: 86_400_000})
+    (bad,) = intake.admit([email], [Options()])
+    desk.ledger.files.store(LANE, bad.files[0].name, seal_file(bad.files[0], desk.keys))
+    desk.ledger.accept(LANE, [bad])
+    client.delete(f"mw:{{{LANE}}}:b:{bad.files[0].name}")
+    (good,) = desk.accept()
+    desk.drain()
+    assert (desk.state(bad.id), desk.state(good)) == ("quarantined", "sent")
+    assert desk.ledger.read(bad.id).error == "a file of it is gone"
+
+
+def test_a_mail_whose_key_is_missing_waits_unburnt_and_is_sent_when_it_is_there(desk, client):
+    keys = desk.keys = KeyRing.parse([new_key("2026")])
+    (mail,) = desk.accept()
+    desk.keys = KeyRing.parse([new_key("2027")])
+    (other,) = desk.accept()
+    for _ in range(3):
+        desk.drain()
+        client.zadd(f"mw:{{{LANE}}}:due", {mail: 0})
+        desk.ledger.sweep(LANE)
+    record = desk.ledger.read(mail)
+    assert (record.attempts, "'2026'" in record.error, desk.state(other)) == (0, True, "sent")
+    assert desk.ledger.stats(LANE).unreadable == 1
+    desk.keys = keys
+    desk.drain()
     assert desk.state(mail) == "sent"

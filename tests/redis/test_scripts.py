@@ -23,6 +23,7 @@ TRANSITIONS = {"accept", "claim", "mark_dot", "settle", "turn", "release", "rene
     "cancel",
     "requeue",
     "set_aside",
+    "store_file",
     "purge",
     "untold",
     "told",
@@ -90,7 +91,7 @@ def test_a_part_is_named_if_and_only_if_it_is_used(name: str) -> None:
         assert not names or any(re.search(rf"\b{n}\b", others) for n in names), part
 
 
-@pytest.mark.parametrize("name", sorted(TRANSITIONS - {"accept", "stats", "heads"}))
+@pytest.mark.parametrize("name", sorted(TRANSITIONS - {"accept", "stats", "heads", "store_file"}))
 def test_a_script_that_workers_need_makes_room_before_it_writes(name: str) -> None:
     text = load_script(name).text.decode()
     writes = [m.start() for m in re.finditer(r"redis\.call\('(HSET|SET|ZADD|HINCRBY|DEL|HDEL|ZREM|PEXPIRE)'", text)]
@@ -138,6 +139,7 @@ def test_a_script_gets_as_many_keys_as_its_header_names(rig: Rig) -> None:
     rig.ledger.ring("news")
     rig.ledger.stats("news")
     rig.ledger.set_aside("news", [Unreadable(mail.id, 9, "", may_heal=True) for mail in mails])
+    rig.ledger.files.store("news", "f" * 64, b"content")
     rig.ledger.outbox.ring("news")
     rig.ledger.outbox.take("news", 1, 1)
     rig.ledger.outbox.told("news", [Untold(mail.id, MailState.SENT, b"") for mail in mails])
@@ -151,6 +153,7 @@ def test_a_script_gets_as_many_keys_as_its_header_names(rig: Rig) -> None:
         named = header(name)["KEYS"]
         mails_told = 1 if name == "settle" else counts["record"]
         expected = LANE_KEYS + ("a record for each" in named) * mails_told + ("a key for each" in named) * 2
+        expected += name == "store_file"
         assert number == expected, name
     assert set(counting.passed) == TRANSITIONS
 

@@ -4,18 +4,21 @@
 local A_WEEK = 7 * 86400000
 local COUNTED_AS = {sent = 'delivered'}
 -- What was sent is nobody's business any more; everything else may be wanted again.
-local OF_SENDING = {'payload', 'error', 'priority', 'expires', 'max_attempts', 'in_doubt', 'key'}
+local OF_SENDING = {'payload', 'error', 'priority', 'expires', 'max_attempts', 'in_doubt', 'key', 'files', 'weight'}
 
 local function close(record, id, state, keep, ...)
+  local callbacks, files = unpack(redis.call('HMGET', record, 'callbacks', 'files'))
   redis.call('HDEL', record, 'phase', 'due', 'unreadable', unpack(state == 'sent' and OF_SENDING or {}))
   redis.call('HSET', record, 'state', state, 'ended', int(NOW), ...)
   if state ~= 'sent' then redis.call('ZADD', PREFIX .. state, int(NOW), id) end
   local ms = kept(state, keep)
-  if redis.call('HEXISTS', record, 'callbacks') == 1 then
+  if callbacks then
     redis.call('ZADD', UNTOLD, int(NOW), id)
     ms = math.max(ms, A_WEEK)
   end
-  redis.call('PEXPIRE', record, int(ms))
+  if state == 'sent' then drop_files(files) end
+  -- A record that holds files is not to vanish by itself: `wake` ends it when its time is over.
+  if state == 'sent' or not files then redis.call('PEXPIRE', record, int(ms)) end
   redis.call('PUBLISH', PREFIX .. 'ended:' .. id, state)
 end
 

@@ -157,3 +157,13 @@ def test_every_decision_has_its_number_and_its_parts() -> None:
         assert text.startswith(f"# {path.name[:4]}: ")
         assert [part for part in parts if f"\n## {part}\n" not in text] == []
         assert re.search(r"^Status: (accepted|replaced by \d{4})$", text, re.MULTILINE)
+
+
+def test_every_test_that_a_page_names_exists() -> None:
+    named = [
+        (name, page.parent / target)
+        for page in PAGES
+        for name, target in re.findall(r"\[`(test_\w+)`\]\(([^)#]+)\)", page.read_text(encoding="utf-8"))
+    ]
+    assert len(named) > 20
+    assert [name for name, file in named if f"def {name}(" not in file.read_text(encoding="utf-8")] == []

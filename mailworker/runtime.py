@@ -128,6 +128,10 @@ class Runtime:
         record = self.ledger.read(mail_id)
         return None if record is None else report_on(record, self.keys)
 
+    def reports(self, mail_ids: Sequence[str]) -> list[MailReport]:
+        """Tell of many mails at once; of those that there are."""
+        return [report_on(record, self.keys) for record in self.ledger.read_all(mail_ids) if record is not None]
+
     def close(self) -> None:
         """Close every socket."""
         self.redis.close()

@@ -1,17 +1,35 @@
 """`mailworker mail`: look at mails, and decide about those that wait for a person."""
 
 import dataclasses
+import datetime as dt
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any
 
 import click
 
 from mailworker.cli.output import SettingsFault, moment, print_json, print_pairs, print_table
 from mailworker.report import MailReport
 
-# A script keeps everybody else waiting.
-_PORTION = 500
-_LISTED = ("unreadable", "dead", "in_doubt", "quarantined", "partial", "expired", "cancelled")
+_ENDED = ("dead", "in_doubt", "quarantined", "partial", "expired", "cancelled")
+_WAITING = ("ready", "scheduled", "deferred")
+_FOUND = ("unreadable", *_ENDED, *_WAITING, "sending")
+
+
+_FILTERS = (
+    click.option("--lane", default="default", show_default=True, help="With --state: which lane's mails."),
+    click.option("--code", metavar="CODE", help="Only where a server said so: 550, 5.1.1, or the beginning, 5.7."),
+    click.option("--domain", metavar="NAME", help="Only where a recipient there has not got it."),
+    click.option("--older-than", type=click.FloatRange(min=0), metavar="HOURS", help="Ended longer ago."),
+    click.option("--younger-than", type=click.FloatRange(min=0), metavar="HOURS", help="Ended less long ago."),
+)
+
+
+def _filtered(command: Callable[..., None]) -> Callable[..., None]:
+    for option in reversed(_FILTERS):
+        command = option(command)
+    return command
 
 
 @click.group("mail")
@@ -20,18 +38,15 @@ def command() -> None:
 
 
 @command.command("list")
-@click.option("--lane", default="default", show_default=True)
-@click.option("--state", type=click.Choice(_LISTED), default="dead", show_default=True)
+@click.option("--state", type=click.Choice(_FOUND), default="dead", show_default=True)
+@_filtered
 @click.option("--limit", type=click.IntRange(1, 1000), default=100, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def list_(lane: str, state: str, limit: int, as_json: bool) -> None:  # noqa: FBT001 - click's
-    """List the mails that ended in a state, or are unreadable: they wait for a key or a newer version. Newest first."""
-    from mailworker.celery import app  # noqa: PLC0415 - help must be quick
-
-    app.runtime.settings.lane(lane)
-    ids = app.runtime.ledger.parked(lane, state, limit)
+def list_(state: str, limit: int, as_json: bool, **filters: Any) -> None:  # noqa: FBT001 - click's
+    """List the mails of a state, the newest first. Those that are unreadable wait for a key or a newer version."""
+    ids = [report.id for report in islice(_found(state, filters), limit)]
     if as_json:
-        print_json({"lane": lane, "state": state, "mails": ids})
+        print_json({"lane": filters["lane"], "state": state, "mails": ids})
     else:
         for mail_id in ids:
             click.echo(mail_id)
@@ -39,45 +54,69 @@ def list_(lane: str, state: str, limit: int, as_json: bool) -> None:  # noqa: FB
 
 @command.command("requeue")
 @click.argument("mail_ids", nargs=-1)
-@click.option("--lane", default="default", show_default=True, help="With --state: which lane's mails.")
-@click.option("--state", type=click.Choice(_LISTED[1:]), help="All mails of this state, instead of ids.")
-def requeue(mail_ids: tuple[str, ...], lane: str, state: str | None) -> None:
+@click.option("--state", type=click.Choice(_ENDED), help="All mails of this state, instead of ids.")
+@_filtered
+def requeue(mail_ids: tuple[str, ...], state: str | None, **filters: Any) -> None:
     """Give ended mails another go, to those of their recipients who have not got them."""
-    from mailworker.celery import app  # noqa: PLC0415 - help must be quick
+    from mailworker import mails  # noqa: PLC0415 - help must be quick
 
-    if bool(mail_ids) == bool(state):
-        raise click.UsageError("give the ids of mails, or --state")
-    if state:
-        app.runtime.settings.lane(lane)
-        # Those of this moment: a mail that dies again at once must not be tried again and again.
-        mail_ids = app.runtime.ledger.parked(lane, state)
-        portions = (mail_ids[first : first + _PORTION] for first in range(0, len(mail_ids), _PORTION))
-        _tell("ready", (app.runtime.requeue(lane, portion) for portion in portions))
-    else:
-        _tell("ready", (app.runtime.requeue(_lane_of(mail_id), [mail_id]) for mail_id in mail_ids))
+    _tell("ready", mails.requeue(_chosen(mail_ids, state, filters)))
 
 
 @command.command("cancel")
-@click.argument("mail_ids", nargs=-1, required=True)
-def cancel(mail_ids: tuple[str, ...]) -> None:
+@click.argument("mail_ids", nargs=-1)
+@click.option("--state", type=click.Choice(_WAITING), help="All mails of this state, instead of ids.")
+@_filtered
+def cancel(mail_ids: tuple[str, ...], state: str | None, **filters: Any) -> None:
     """End mails that nobody is sending yet."""
-    from mailworker.celery import app  # noqa: PLC0415 - help must be quick
+    from mailworker import mails  # noqa: PLC0415 - help must be quick
 
-    _tell("cancelled", ((app.runtime.cancel(mail_id),) for mail_id in mail_ids if _lane_of(mail_id)))
+    _tell("cancelled", mails.cancel(_chosen(mail_ids, state, filters)))
 
 
 @command.command("purge")
-@click.argument("mail_ids", nargs=-1, required=True)
-def purge(mail_ids: tuple[str, ...]) -> None:
+@click.argument("mail_ids", nargs=-1)
+@click.option("--state", type=click.Choice(_ENDED), help="All mails of this state, instead of ids.")
+@_filtered
+def purge(mail_ids: tuple[str, ...], state: str | None, **filters: Any) -> None:
     """Forget ended mails for good."""
-    from mailworker.celery import app  # noqa: PLC0415 - help must be quick
+    from mailworker import mails  # noqa: PLC0415 - help must be quick
 
-    _tell("purged", (app.runtime.ledger.purge(_lane_of(mail_id), [mail_id]) for mail_id in mail_ids))
+    _tell("purged", mails.purge(_chosen(mail_ids, state, filters)))
 
 
-def _tell(wanted: str, answers: Iterable[Sequence[str]]) -> None:
+def _chosen(mail_ids: Sequence[str], state: str | None, filters: Mapping[str, Any]) -> "list[str | MailReport]":
+    """Take the ids that were given, or find the mails. Raises UsageError for both or none."""
+    if bool(mail_ids) == bool(state):
+        raise click.UsageError("give the ids of mails, or --state")
+    if state:
+        return list(_found(state, filters))
+    if any(value is not None for name, value in filters.items() if name != "lane"):
+        raise click.UsageError("--code, --domain, --older-than and --younger-than go with --state")
+    for mail_id in mail_ids:
+        _lane_of(mail_id)
+    return list(mail_ids)
+
+
+def _found(state: str, filters: Mapping[str, Any]) -> "Iterator[MailReport]":
+    from mailworker import mails  # noqa: PLC0415 - help must be quick
+
+    older, younger = (
+        None if filters[name] is None else dt.timedelta(hours=filters[name]) for name in ("older_than", "younger_than")
+    )
+    return mails.find(
+        state,
+        lane=filters["lane"],
+        code=filters["code"],
+        domain=filters["domain"],
+        older_than=older,
+        younger_than=younger,
+    )
+
+
+def _tell(wanted: str, answers: Mapping[str, str]) -> None:
     """Count what became of the mails. Raises ClickException if it is not what was wanted for all of them."""
-    counts = Counter(state for states in answers for state in states)
+    counts = Counter(answers.values())
     click.echo(f"{counts.pop(wanted, 0)} {wanted}")
     if counts:
         others = ", ".join(f"{count} {state}" for state, count in counts.items())

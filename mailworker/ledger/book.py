@@ -258,18 +258,18 @@ class Ledger:
 
     def read(self, mail_id: str) -> MailRecord | None:
         """Read all about a mail but its payload; None if there is no such mail. Raises ValueError if this is no id."""
-        record = self._keys(lane_of(mail_id)).record(mail_id)
+        (record,) = self.read_all([mail_id])
+        return record
+
+    def read_all(self, mail_ids: Sequence[str]) -> list[MailRecord | None]:
+        """Read many at once, as `read` does."""
         with translated(), self._server.redis.pipeline(transaction=False) as pipe:
-            pipe.hmget(record, RECORD_FIELDS)
-            pipe.hstrlen(record, "payload")
-            values, size = pipe.execute(raise_on_error=False)
-        if isinstance(values, ResponseError) and str(values).startswith("WRONGTYPE"):
-            return no_record(mail_id)
-        with translated():
-            for answer in (values, size):
-                if isinstance(answer, Exception):
-                    raise answer
-        return read_record(mail_id, values, size)
+            for mail_id in mail_ids:
+                record = self._keys(lane_of(mail_id)).record(mail_id)
+                pipe.hmget(record, RECORD_FIELDS)
+                pipe.hstrlen(record, "payload")
+            answers = pipe.execute(raise_on_error=False)
+        return [_record(*told) for told in zip(mail_ids, answers[::2], answers[1::2], strict=True)]
 
     def stats(self, lane: str) -> LaneStats:
         """Count what a lane holds at this moment."""
@@ -330,6 +330,16 @@ class Ledger:
         if len(mail_ids) > MOST_AT_ONCE:
             raise ValueError(f"one call takes at most {MOST_AT_ONCE} mails")
         return [*keys.every, *map(keys.record, mail_ids)]
+
+
+def _record(mail_id: str, values: Any, size: Any) -> MailRecord | None:
+    if isinstance(values, ResponseError) and str(values).startswith("WRONGTYPE"):
+        return no_record(mail_id)
+    with translated():
+        for answer in (values, size):
+            if isinstance(answer, Exception):
+                raise answer
+    return read_record(mail_id, values, size)
 
 
 def _verdicts(settlements: Sequence[Settlement]) -> Iterator[bytes | str | int]:

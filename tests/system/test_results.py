@@ -9,7 +9,7 @@ from celery import states
 from celery.exceptions import TimeoutError as CeleryTimeoutError
 from celery.result import ResultSet
 
-from mailworker import Email, LedgerUnavailableError, MailFailedError, MailResult, app, send_email
+from mailworker import Email, LedgerUnavailableError, MailFailedError, MailResult, app, mails, send_email
 from mailworker.record import Claiming, Settlement
 
 pytestmark = pytest.mark.system
@@ -66,3 +66,16 @@ def test_what_is_no_mail_has_no_result(post):
     assert MailResult("5f0e8ad6-8e7f-4a6c-9c7c-0a6d7a8b9c1d").state == states.PENDING
     with pytest.raises(ValueError, match="no id of a mail"):
         MailResult("5f0e8ad6-8e7f-4a6c-9c7c-0a6d7a8b9c1d").get(timeout=1)
+
+
+def test_priority_overtakes_on_the_wire_and_a_mail_s_report_tells_all(post):
+    waiting = send_email.many([email(to=f"user{n}@example.org") for n in range(120)], priority=9)
+    urgent = send_email.apply_async((email(to="now@example.org"),), priority=0)
+    post.worker("-c", "1")
+    for result in (*waiting, urgent):
+        result.get(timeout=40)
+    assert post.stored()[0].recipients == ("now@example.org",)
+    report = mails.get(urgent.id)
+    (recipient,) = report.recipients
+    assert (report.state, report.attempts, recipient.address, recipient.code) == ("sent", 1, "n***@example.org", 250)
+    assert report.accepted_ms <= report.ended_ms

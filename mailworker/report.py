@@ -3,7 +3,7 @@
 Law: whoever shows a mail, on a screen, in a result or a log, shows this.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,7 +28,10 @@ class RecipientReport:
 
 @dataclass(frozen=True, slots=True)
 class MailReport:
-    """All that is known of a mail and may be shown. Times are milliseconds since the epoch, by the ledger's clock."""
+    """All that is known of a mail and may be shown. Times are milliseconds since the epoch, by the ledger's clock.
+
+    `error` is in our own words, fit for a log; what servers said stands with the recipients and in the history.
+    """
 
     id: str
     lane: str
@@ -73,7 +76,7 @@ def report_on(record: MailRecord, keys: KeyRing) -> MailReport:
             for address, letter, one in zip(addresses, record.recipients, said, strict=True)
         ),
         possible_duplicates=record.possible_duplicates,
-        error=_error(record, history),
+        error=record.error,
         history=history,
     )
 
@@ -84,9 +87,3 @@ def recipient_report(address: str, letter: str, said: Said | None) -> RecipientR
     if said is None:
         return RecipientReport(masked_address(address), state)
     return RecipientReport(masked_address(address), state, said.code, said.enhanced, said.text)
-
-
-def _error(record: MailRecord, history: Sequence[Mapping[str, Any]]) -> str:
-    """Say why it failed: in our own words, and in the server's of the attempt that they are about."""
-    text = next((str(note["text"]) for note in reversed(history) if note.get("text")), "") if record.error else ""
-    return f"{record.error}: {text}" if text and text not in record.error else record.error

@@ -19,7 +19,7 @@ from mailworker.canvas import TELLING, EmailArgument, MailSignature
 from mailworker.celery import DRAIN, FOREIGN_QUEUE, SEND_EMAIL, TELL, app
 from mailworker.events import publish_sent
 from mailworker.ledger import LedgerError
-from mailworker.log import logger
+from mailworker.log import described, logger
 from mailworker.options import Options, RefusedError
 from mailworker.record import Accepted
 from mailworker.results import MailResult
@@ -260,11 +260,20 @@ def _tell(error: Exception) -> str:
 send_email: SendEmail = app.task(base=SendEmail, bind=True, name=SEND_EMAIL, ignore_result=True)(_accept_foreign)
 
 
+class DrainError(Exception):
+    """A drain ended by a mistake of ours. The text tells which and where, and quotes nothing."""
+
+
 @app.task(name=DRAIN, ignore_result=True)
 def drain(lane: str) -> None:
     """Answer a bell: work the lane until it is empty or the slice is over."""
     with app.draining():
-        settled = app.workshop.drain(lane).run()
+        try:
+            settled = app.workshop.drain(lane).run()
+        except LedgerError:
+            raise
+        except Exception as error:  # noqa: BLE001 - Celery logs its text and its cause, and those could quote a mail
+            raise DrainError(described(error)) from None
         tell(lane, _TELL_SECONDS)
     logger.debug("drained %d mails of lane %s", settled, lane)
 

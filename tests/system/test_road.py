@@ -280,17 +280,6 @@ def test_what_mails_say_is_in_no_log_and_no_message(post, environment):
     assert "marker" not in repr(refused.report())
 
 
-def test_sealed_mails_are_unreadable_in_the_ledger(post, environment):
-    environment.setenv("MAILWORKER_SEALING__KEYS", "k1:" + "QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUE=")
-    result = send_email.delay(email(to="marker.ann@example.org", subject="marker-subject"))
-    with post.redis as client:
-        record = client.hgetall(f"mw:{{default}}:m:{result.id}")
-    assert b"marker" not in b"".join(record.values())
-    post.worker("-c", "1")
-    result.get(timeout=20)
-    assert b"marker-subject" in post.stored()[0].content
-
-
 def test_a_warm_shutdown_ends_in_order_and_what_is_left_stays_in_the_ledger(post):
     worker = post.worker("-c", "2")
     results = send_email.many(email(subject=f"Number {n}") for n in range(300))

@@ -5,6 +5,7 @@ time, and only for a moment.
 """
 
 import mmap
+import os
 import struct
 import time
 
@@ -19,6 +20,8 @@ class Board:
 
     def __init__(self) -> None:
         self._bytes = mmap.mmap(-1, _AT + _MOMENTS.size)
+        # The parent's process id.
+        self.owner = os.getpid()
 
     def ask_to_stop(self) -> None:
         """Let every drain end after the mails in hand. May be called in a signal handler."""

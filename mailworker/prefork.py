@@ -31,7 +31,9 @@ class _Obedience:
             obey = signal.getsignal(number)
             if callable(obey):
                 signal.signal(number, _Hearing(obey))
-        threading.Thread(target=end_with_parent, args=(os.getppid(),), name="mailworker-orphan", daemon=True).start()
+        # By the board, which was made before the fork: the parent may be gone already.
+        parent = app.board.owner if app.board is not None else os.getppid()
+        threading.Thread(target=end_with_parent, args=(parent,), name="mailworker-orphan", daemon=True).start()
         super().on_loop_start(pid)  # type: ignore[misc] # a mixin: the next in line has it
 
 

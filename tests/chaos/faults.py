@@ -172,12 +172,18 @@ def _fill_disk(fault: Fault, ground: Ground, chance: random.Random, *, fsync: st
         _wait_until_it_writes(ground)
         fault.heal()
         fault.detail["died"] = died
-        if not died:
+        if not died and _has_refused(ground):
             # Until then its file may have a gap, and must not be needed: see mailworker.ledger.upkeep.
             wait_until(lambda: server.aof.name != file, "a worker has the file rewritten")
             wait_until(lambda: not _is_rewriting(ground), "the file is rewritten")
             fault.detail["rewritten"] = round(time.time() - fault.healed, 2)
         _set_fsync(ground, "everysec")
+
+
+def _has_refused(ground: Ground) -> bool:
+    """Whether it was asked to write anything while there was no room."""
+    with ground.installation.redis.client() as client:
+        return "errorstat_MISCONF" in client.info("errorstats")
 
 
 def _is_rewriting(ground: Ground) -> bool:
@@ -239,7 +245,7 @@ def _kill_producer(fault: Fault, ground: Ground, chance: random.Random, *, way: 
 
 
 def _is_in_call(evidence: Path, way: str) -> bool:
-    with contextlib.suppress(OSError, ValueError), evidence.open("rb") as file:
+    with contextlib.suppress(OSError, ValueError, IndexError), evidence.open("rb") as file:
         file.seek(max(0, evidence.stat().st_size - 8192))
         last = json.loads(file.read().splitlines()[-1])
         return "began" in last and (last["way"] == "many") == (way == "many")

@@ -9,24 +9,26 @@ import pytest
 
 # A child that waits on a pipe of which it holds the other end open, as a pool's processes may, never hears of the end.
 CHILD_OF_A_KILLED_PARENT = """
-import os, sys, threading
+import os, sys, threading, time
 from mailworker.celery import app
 from mailworker.prefork import end_with_parent
 app.share_board()
 reading, writing = os.pipe()
-parent = os.getpid()
 pid = os.fork()
 if pid == 0:
-    threading.Thread(target=end_with_parent, args=(parent,)).start()
+    while sys.argv[1] == "late" and os.getppid() == app.board.owner:
+        time.sleep(0.01)
+    threading.Thread(target=end_with_parent, args=(app.board.owner,)).start()
     os.read(reading, 1)
 print(pid, flush=True)
 os.kill(os.getpid(), 9)
 """
 
 
-def test_a_child_ends_when_its_parent_was_killed():
+@pytest.mark.parametrize("begins", ["early", "late"])
+def test_a_child_ends_when_its_parent_was_killed(begins):
     told = subprocess.run(
-        [sys.executable, "-c", CHILD_OF_A_KILLED_PARENT],
+        [sys.executable, "-c", CHILD_OF_A_KILLED_PARENT, begins],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         check=False,

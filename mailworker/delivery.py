@@ -5,52 +5,47 @@ reached; then its claim runs out and the watch frees it. Nothing is written afte
 """
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Protocol
 
-from mailworker.backoff import Backoff
 from mailworker.files import Shelf
-from mailworker.intake import Opened, UnreadableError, open_mail
+from mailworker.gate import Gate, LaneTerms, Pass
+from mailworker.intake import UnreadableError, open_mail
 from mailworker.ledger import Ledger, LedgerError
 from mailworker.log import logger
-from mailworker.outcome import Said, note_of, open_said, seal_said
+from mailworker.news import News
+from mailworker.passage import Passage
 from mailworker.record import Batch, Claim, Claiming, Pause, Settlement, Unreadable
 from mailworker.renewal import Renewer
 from mailworker.sealing import KeyRing
-from mailworker.verdict import Fate, Scope, Verdict, is_credentials_refusal, judge
+from mailworker.settlement import Mail, Terms, settlement_of
+from mailworker.verdict import judge
 from smtp_transport.client import SmtpClient
-from smtp_transport.envelope import Transaction
 from smtp_transport.errors import PoolError, SmtpError
 from smtp_transport.message import EncodedFiles
-from smtp_transport.receipt import Receipt
 
-# A relay that fails is left alone for half a second, then twice as long each time, at most this long.
+# A lane whose only relay fails is left alone for half a second, then twice as long each time, at most this long.
 _PAUSE_FIRST_MS, _PAUSE_MAX_MS = 500, 30_000
 # Wrong credentials do not heal by themselves, and providers lock accounts that keep trying.
 _CREDENTIALS_PAUSE_MS = 300_000
 # A 250 that cannot be recorded becomes a duplicate later: insist while there is hope.
 _INSIST_SECONDS = 60.0
+# A shorter wait for a limit is not worth another bell; after a longer one things may be different anyway.
+_SHORT_WAIT_MS, _LONGEST_REST_MS = 1000, 60_000
+_LOOK_UP_SECONDS = 0.05
 _SENT = "sent"
-# So many mails are marked and settled together at most, where the wire itself has fewer in flight,
-_WINDOW = 10
-# if it takes less than this for each of them: then a verdict is written down at most so much later.
-_QUICK_SECONDS = 0.01
-_TELL_WITHIN_SECONDS = 0.1
-# A mark that is older is renewed, for it is the proof that the claim is ours. Leases last a second at least.
-_MARK_HOLDS_SECONDS = 0.25
 
 
 @dataclass(frozen=True, slots=True)
 class LanePolicy:
-    """How one lane is worked. `hold_in_doubt` parks what may have been delivered instead of sending it again."""
+    """How one lane is worked."""
 
-    lane: str
+    lane: LaneTerms
     claiming: Claiming
-    max_attempts: int
-    hold_in_doubt: bool
+    mails: Terms
     slice_seconds: float
 
 
@@ -66,12 +61,11 @@ class Watcher(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """What a drain works with; built once per process by the composition root."""
+    """What a drain works with; built once per process by the composition root. `client` gives a relay's."""
 
     ledger: Ledger
-    client: SmtpClient
-    keys: KeyRing
-    backoff: Backoff
+    gate: Gate
+    client: Callable[[str], SmtpClient]
     renewer: Renewer
     ring: Callable[[str], bool]
     is_stopping: Callable[[], bool]
@@ -82,10 +76,14 @@ class Tools:
 
 @dataclass(slots=True)
 class Drain:
-    """One go at a lane: batch after batch, until it is empty, the slice is over or the worker stops."""
+    """One go at a lane: batch after batch, until it is empty, the slice is over or the worker stops.
+
+    `who` names the thread to those whom the gate asks.
+    """
 
     policy: LanePolicy
     tools: Tools
+    who: str
     settled: int = 0
     _until: float = field(default=0.0, init=False)
     _is_alone: bool = field(default=False, init=False)
@@ -93,80 +91,153 @@ class Drain:
 
     def run(self) -> int:
         """Work the lane. Returns how many mails were settled. Raises LedgerError when the ledger is out of reach."""
-        lane, tools = self.policy.lane, self.tools
         self._until = time.monotonic() + self.policy.slice_seconds
         answering = True
         while not self._is_over():
-            batch = tools.ledger.claim(lane, self.policy.claiming, answering=answering)
-            answering = False
-            if tools.watcher:
-                tools.watcher.claimed(batch)
-            if batch.bell_due:
-                self._is_alone = not tools.ring(lane)
-            if not batch.mails:
+            leave = self._enter()
+            if leave is None:
                 break
-            with tools.renewer.holding(lane, batch.mails):
-                self._work(batch.mails)
+            with self.tools.gate.returning(leave):
+                if not self._batch(leave, answering=answering):
+                    break
+            answering = False
         return self.settled
+
+    @property
+    def _lane(self) -> str:
+        return self.policy.lane.lane
+
+    @property
+    def _keys(self) -> KeyRing:
+        return self.policy.mails.keys
 
     def _is_over(self) -> bool:
         # When the broker takes no bells nobody would follow: go on, slice after slice.
         return self.tools.is_stopping() or (time.monotonic() >= self._until and not self._is_alone)
 
-    def _work(self, claims: Sequence[Claim]) -> None:
-        """Deliver one batch: open, send, settle as the receipts come in, give back what was not begun."""
-        mails = self._open(claims)
-        passage = _Passage(mails, self._settle, self._turn, is_quick=self._is_quick)
-        trouble: Trouble | None = None
-        deliveries = self.tools.client.deliver([mail.transaction for mail in mails], passage.permit)
+    def _enter(self) -> Pass | None:
+        """Get leave to send, waiting for it a moment; where it takes longer, have the lane left alone so long."""
+        while True:
+            answer = self.tools.gate.enter(self.policy.lane, self.who, self.policy.claiming.limit)
+            if isinstance(answer, Pass):
+                return answer
+            if answer.ms > _SHORT_WAIT_MS or self._is_over():
+                logger.info("lane %s waits: %s", self._lane, answer.reason)
+                self.tools.ledger.rest(self._lane, min(answer.ms, _LONGEST_REST_MS), answer.reason)
+                return None
+            self._wait(answer.ms / 1000)
+
+    def _wait(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0 and not self.tools.is_stopping():
+            time.sleep(min(left, _LOOK_UP_SECONDS))
+
+    def _batch(self, leave: Pass, *, answering: bool) -> bool:
+        """Claim a batch and work it; False: there was none."""
+        tools, claiming = self.tools, self.policy.claiming
+        wanted = replace(claiming, limit=min(claiming.limit, leave.mails))
+        batch = tools.ledger.claim(self._lane, wanted, answering=answering)
+        if tools.watcher:
+            tools.watcher.claimed(batch)
+        if batch.bell_due:
+            self._is_alone = not tools.ring(self._lane)
+        if not batch.mails:
+            return False
+        with tools.renewer.holding(self._lane, batch.mails):
+            for part, those in self._parts(leave, self._open(batch.mails)):
+                self._send(part, those)
+        return True
+
+    def _parts(self, leave: Pass, mails: list[Mail]) -> Iterator[tuple[Pass, list[Mail]]]:
+        """Give what may go now, by the relay that it goes to; what a limit keeps back waits in the ledger."""
+        gate, lane = self.tools.gate, self.policy.lane
+        by_domain: dict[str, list[Mail]] = {}
+        for mail in mails:
+            sticks_to = mail.domains[0] if lane.sticky_domains and not leave.is_probe else ""
+            by_domain.setdefault(sticks_to, []).append(mail)
+        for domain, those in by_domain.items():
+            if not domain or gate.is_first_for(lane, leave.relay, domain):
+                yield leave, self._weighed(leave, those)
+                continue
+            other = gate.enter(lane, self.who, len(those), domain)
+            if not isinstance(other, Pass):
+                self._postpone(those, [other.ms] * len(those))
+                continue
+            with gate.returning(other):
+                left = those[other.mails :]
+                self._postpone(left, [other.grant.wait_ms] * len(left))
+                yield other, self._weighed(other, those[: other.mails])
+
+    def _weighed(self, leave: Pass, mails: list[Mail]) -> list[Mail]:
+        """Keep back what the limits on recipients and domains do not let go now."""
+        waits = self.tools.gate.weigh(self.policy.lane, leave, [mail.domains for mail in mails])
+        self._postpone(
+            [mail for mail, wait in zip(mails, waits, strict=True) if wait], [wait for wait in waits if wait]
+        )
+        return [mail for mail, wait in zip(mails, waits, strict=True) if not wait]
+
+    def _postpone(self, mails: Sequence[Mail], waits_ms: Sequence[int]) -> None:
+        claims = [mail.claim for mail in mails]
         try:
-            with closing(deliveries):
+            self.tools.ledger.postpone(self._lane, claims, waits_ms)
+        except LedgerError as error:
+            logger.warning("%d claims of lane %s run out by themselves: %s", len(claims), self._lane, error)
+        self.tools.renewer.let_go(claims)
+
+    def _send(self, leave: Pass, mails: list[Mail]) -> None:
+        """Deliver mails through one relay: settle as the receipts come in, give back what was not begun."""
+        passage = Passage(mails, self._settle, self._turn, is_quick=self._is_quick)
+        news = News()
+        deliveries = self.tools.client(leave.relay).deliver([mail.transaction for mail in mails], passage.permit)
+        try:
+            with closing(deliveries), self.tools.gate.sending(leave):
                 for index, receipt in deliveries:
-                    mail, verdicts = mails[index], judge(receipt)
-                    trouble = Trouble.of(verdicts, receipt) or trouble
-                    is_clear = passage.tell(index, _settlement(mail, verdicts, self.policy, self.tools))
+                    verdicts = judge(receipt)
+                    news.hear(verdicts, receipt)
+                    is_clear = passage.tell(index, settlement_of(mails[index], verdicts, self.policy.mails))
                     # Nobody's fate is open on the wire: the one moment to leave.
                     if is_clear and self._is_over():
                         break
         except PoolError as error:
             # Our own links are all in use: that says nothing about the relay.
-            logger.info("lane %s waits for a free link: %s", self.policy.lane, error)
+            logger.info("lane %s waits for a free link: %s", self._lane, error)
         except SmtpError as error:
-            trouble = Trouble(error.kind.value, is_credentials_refusal(error), str(error))
+            news.hear_error(error)
         finally:
             self._is_quick = passage.is_quick
             try:
                 self._settle(passage.told)
             finally:
-                self._give_back(passage, trouble)
+                self._give_back(passage, news)
+                self._tell(leave, news, len(mails) - len(passage.left))
 
-    def _open(self, claims: Sequence[Claim]) -> "list[_Mail]":
+    def _open(self, claims: Sequence[Claim]) -> list[Mail]:
         """Make claims' payloads transactions to the recipients still pending; what cannot be opened is put aside."""
-        mails: list[_Mail] = []
+        mails: list[Mail] = []
         unreadable: list[Unreadable] = []
-        read_file = partial(self.tools.shelf.get, self.policy.lane)
+        read_file = partial(self.tools.shelf.get, self._lane)
         for claim in claims:
             try:
-                mails.append(_Mail.of(claim, open_mail(claim, self.tools.keys, read_file), self.tools.encoded))
+                mails.append(Mail.of(claim, open_mail(claim, self._keys, read_file), self.tools.encoded))
             except UnreadableError as error:
                 unreadable.append(Unreadable(claim.id, claim.fence, str(error), error.may_heal))
         if unreadable:
             self._set_aside(unreadable)
         return mails
 
-    def _set_aside(self, mails: "Sequence[Unreadable]") -> None:
+    def _set_aside(self, mails: Sequence[Unreadable]) -> None:
         waiting = [mail for mail in mails if mail.may_heal]
         if waiting:
             text = "lane %s: %d mails wait, the first of them %s: %s"
-            logger.error(text, self.policy.lane, len(waiting), waiting[0].id, waiting[0].reason)
+            logger.error(text, self._lane, len(waiting), waiting[0].id, waiting[0].reason)
         try:
-            self.tools.ledger.set_aside(self.policy.lane, mails)
+            self.tools.ledger.set_aside(self._lane, mails)
         except LedgerError as error:
-            logger.warning("%d claims of lane %s run out by themselves: %s", len(mails), self.policy.lane, error)
+            logger.warning("%d claims of lane %s run out by themselves: %s", len(mails), self._lane, error)
 
     def _turn(self, told: list[Settlement], claims: Sequence[Claim]) -> Sequence[bool]:
         """Write verdicts, and record that the final dots of these mails are about to be written; False: not ours."""
-        lane, lease_ms = self.policy.lane, self.policy.claiming.lease_ms
+        lane, lease_ms = self._lane, self.policy.claiming.lease_ms
         try:
             states, ours = self.tools.ledger.turn(lane, told, claims, lease_ms)
         except LedgerError as error:
@@ -184,7 +255,7 @@ class Drain:
         wait = 0.05
         while True:
             try:
-                states = self.tools.ledger.settle(self.policy.lane, told)
+                states = self.tools.ledger.settle(self._lane, told)
                 break
             except LedgerError:
                 if time.monotonic() + wait > until:
@@ -208,179 +279,31 @@ class Drain:
         self.settled += len(told)
         told.clear()
 
-    def _give_back(self, passage: "_Passage", trouble: "Trouble | None") -> None:
-        """Return claims not begun, no attempt burnt, and leave a relay in trouble alone for a while."""
+    def _give_back(self, passage: Passage, news: News) -> None:
+        """Return claims not begun, no attempt burnt, and leave a lane alone for a moment whose only relay fails."""
         claims = list(passage.left.values())
-        if not claims and trouble is None:
+        pause = None
+        if news.trouble and not news.trouble.is_credentials and len(self.policy.lane.routes) == 1:
+            pause = Pause(_PAUSE_FIRST_MS, _PAUSE_MAX_MS, news.trouble.reason)
+        if not claims and pause is None:
             return
-        if trouble:
-            log = logger.error if trouble.is_credentials else logger.warning
-            log("lane %s pauses: %s", self.policy.lane, trouble.text)
         try:
-            pause = trouble.pause if trouble else None
-            self.tools.ledger.release(self.policy.lane, claims, pause, unsent=passage.unsent)
+            self.tools.ledger.release(self._lane, claims, pause, unsent=passage.unsent)
         except LedgerError as error:
-            logger.warning("%d claims of lane %s run out by themselves: %s", len(claims), self.policy.lane, error)
+            logger.warning("%d claims of lane %s run out by themselves: %s", len(claims), self._lane, error)
 
-
-class _Passage:
-    """One batch on its way: what may be on the wire, what is marked, what is told and not yet written down.
-
-    A window is what is marked and settled together. The wire decides how many mails are in flight; where it carries
-    them one by one and quickly, mails are marked some ahead, so that both ways of sending ask the ledger as rarely, and
-    a worker that is killed leaves no more mails in doubt than with windows on the wire.
-    """
-
-    def __init__(
-        self,
-        mails: "Sequence[_Mail]",
-        settle: Callable[[list[Settlement]], None],
-        turn: Callable[[list[Settlement], Sequence[Claim]], Sequence[bool]],
-        *,
-        is_quick: bool,
-    ) -> None:
-        self.left = {mail.claim.id: mail.claim for mail in mails}
-        self.told: list[Settlement] = []
-        self.is_quick = is_quick
-        self._claims = [mail.claim for mail in mails]
-        self._settle, self._turn = settle, turn
-        self._ahead: set[int] = set()
-        self._permitted: set[int] = set()
-        self._awaited: set[int] = set()
-        self._turned_at = 0.0
-        self._in_window = 0
-
-    @property
-    def unsent(self) -> Collection[str]:
-        """Ids of mails of which nothing can have been sent, marked or not."""
-        return {claim.id for index, claim in enumerate(self._claims) if index not in self._permitted}
-
-    def permit(self, dots: Sequence[int]) -> Collection[int]:
-        """Answer the wire which final dots may be written; whatever is told is written down first."""
-        now = time.monotonic()
-        if not self._ahead.issuperset(dots) or now - self._turned_at > _MARK_HOLDS_SECONDS:
-            self._look_at_pace(now)
-            window = [*dots, *self._following(dots)] if self.is_quick else list(dots)
-            ours = self._turn(self.told, [self._claims[index] for index in window])
-            self._ahead = {index for index, is_ours in zip(window, ours, strict=True) if is_ours}
-            self._turned_at, self._in_window = time.monotonic(), 0
-        allowed = [index for index in dots if index in self._ahead]
-        self._ahead.difference_update(allowed)
-        self._permitted.update(allowed)
-        self._awaited.update(allowed)
-        self._in_window += len(dots)
-        return allowed
-
-    def tell(self, index: int, settlement: Settlement) -> bool:
-        """Take a verdict. True: no mail is on the wire now, as far as we permitted."""
-        self.told.append(settlement)
-        del self.left[settlement.claim.id]
-        self._awaited.discard(index)
-        if not self._awaited and not (self.is_quick and self._is_young()):
-            self._settle(self.told)
-        return not self._awaited
-
-    def _following(self, dots: Sequence[int]) -> Sequence[int]:
-        first = max(dots) + 1
-        return range(first, min(first + _WINDOW - len(dots), len(self._claims)))
-
-    def _look_at_pace(self, now: float) -> None:
-        if self._in_window:
-            self.is_quick = now - self._turned_at < _QUICK_SECONDS * self._in_window
-
-    def _is_young(self) -> bool:
-        return time.monotonic() - self._turned_at < _TELL_WITHIN_SECONDS
-
-
-@dataclass(frozen=True, slots=True)
-class Trouble:
-    """Why a relay is left alone for a while."""
-
-    reason: str
-    is_credentials: bool
-    text: str
-
-    @classmethod
-    def of(cls, verdicts: Sequence[Verdict], receipt: Receipt) -> "Trouble | None":
-        """Find what a receipt says about the relay as a whole."""
-        verdict = next((v for v in verdicts if v.scope is Scope.RELAY), None)
-        if verdict is None:
-            return None
-        # Not in the server's words, which could be the mail's.
-        is_credentials = receipt.error is not None and is_credentials_refusal(receipt.error)
-        return cls(verdict.reason, is_credentials, verdict.reason)
-
-    @property
-    def pause(self) -> Pause:
-        """How long, as the ledger counts it."""
-        first = _CREDENTIALS_PAUSE_MS if self.is_credentials else _PAUSE_FIRST_MS
-        return Pause(base_ms=first, cap_ms=max(first, _PAUSE_MAX_MS), reason=self.reason)
-
-
-@dataclass(frozen=True, slots=True)
-class _Mail:
-    """A claim that was opened: `pending` are the places of its pending recipients in the envelope."""
-
-    claim: Claim
-    transaction: Transaction
-    pending: tuple[int, ...]
-
-    @classmethod
-    def of(cls, claim: Claim, opened: Opened, encoded: EncodedFiles) -> "_Mail":
-        """Address the mail to those who have not got it yet."""
-        pending = tuple(i for i, letter in enumerate(claim.recipients) if letter == Fate.DEFERRED.value)
-        return cls(claim, opened.transaction_to(pending, encoded), pending)
-
-
-def _settlement(mail: _Mail, verdicts: Sequence[Verdict], policy: LanePolicy, tools: Tools) -> Settlement:
-    """Put the verdicts on one mail's recipients into the ledger's terms."""
-    claim = mail.claim
-    if claim.attempts == len(claim.recipients) == 1 and verdicts[0].fate is Fate.DELIVERED:
-        # What nearly every mail comes to, in short.
-        return Settlement(claim, Fate.DELIVERED.value, told=seal_said((_said(verdicts[0]),), claim.id, tools.keys))
-    is_last = claim.attempts >= (claim.max_attempts or policy.max_attempts)
-    is_held = policy.hold_in_doubt if claim.in_doubt is None else claim.in_doubt == "hold"
-    letters = ["-"] * len(claim.recipients)
-    said = open_said(claim.told, claim.id, len(letters), tools.keys)
-    for place, verdict in zip(mail.pending, verdicts, strict=True):
-        letters[place] = _letter(verdict.fate, is_held=is_held, is_last=is_last)
-        said[place] = _said(verdict)
-    worst = max(verdicts, key=lambda v: _GRAVITY[v.fate])
-    is_plain = worst.fate is Fate.DELIVERED and claim.attempts == 1
-    asked = max((v.wait_seconds or 0.0 for v in verdicts), default=0.0)
-    return Settlement(
-        claim=claim,
-        letters="".join(letters),
-        delay_ms=tools.backoff.wait_ms(claim.attempts, asked),
-        told=seal_said(said, claim.id, tools.keys),
-        error=_reason(claim, worst, is_last=is_last),
-        # Of a mail that was delivered at once `told` and the record say all.
-        note="" if is_plain else note_of(claim.attempts, worst.fate.name.lower(), _said(worst), claim.id, tools.keys),
-        is_possible_duplicate=any(
-            verdict.fate is Fate.IN_DOUBT and letters[place] == Fate.DEFERRED.value
-            for place, verdict in zip(mail.pending, verdicts, strict=True)
-        ),
-    )
-
-
-def _reason(claim: Claim, worst: Verdict, *, is_last: bool) -> str:
-    if worst.fate is Fate.DELIVERED:
-        return ""
-    if worst.fate is Fate.DEFERRED and is_last:
-        return f"given up after {claim.attempts} attempts; at last: {worst.reason}"
-    return worst.reason
-
-
-_GRAVITY = {Fate.DELIVERED: 0, Fate.DEFERRED: 1, Fate.BOUNCED: 2, Fate.IN_DOUBT: 3}
-
-
-def _letter(fate: Fate, *, is_held: bool, is_last: bool) -> str:
-    if fate is Fate.IN_DOUBT and not is_held and not is_last:
-        fate = Fate.DEFERRED  # sent again, flagged; after the last attempt it stays in doubt: it may have arrived
-    if fate is Fate.DEFERRED and is_last:
-        fate = Fate.BOUNCED
-    return fate.value
-
-
-def _said(verdict: Verdict) -> Said:
-    return Said(verdict.code, verdict.enhanced, verdict.text)
+    def _tell(self, leave: Pass, news: News, begun: int) -> None:
+        """Let all workers know what became of the relay. Whoever does not hear of it finds out himself."""
+        gate, trouble = self.tools.gate, news.trouble
+        leave.used += begun
+        try:
+            for complaint, wait_seconds in news.complaints.items():
+                gate.complained(leave, complaint, wait_seconds)
+            if trouble:
+                log = logger.error if trouble.is_credentials else logger.warning
+                log("relay %s is in trouble: %s", leave.relay, trouble.reason)
+                gate.failed(leave, trouble.reason, open_ms=_CREDENTIALS_PAUSE_MS if trouble.is_credentials else None)
+            elif news.is_good:
+                gate.went_well(leave)
+        except LedgerError as error:
+            logger.warning("what became of relay %s could not be told: %s", leave.relay, error)

@@ -9,6 +9,7 @@ import re
 from collections.abc import Container
 from dataclasses import dataclass
 
+from mailworker.policy.complaints import Complaint, complaint_of
 from smtp_transport.errors import ErrorKind, SmtpError
 from smtp_transport.observation import masked_text
 from smtp_transport.phase import Phase
@@ -47,6 +48,7 @@ class Verdict:
     text: str = ""
     wait_seconds: float | None = None
     kind: str = ""
+    complaint: Complaint | None = None
 
     @property
     def reason(self) -> str:
@@ -123,6 +125,7 @@ _TABLE = (
 
 # Characters of a reply that are kept, for each recipient and each attempt.
 _MOST_TEXT = 300
+_MOST_SEARCHED = 2000
 _ASKED_TO_WAIT = re.compile(
     r"\b(?:in|after|for|wait)\s+(?P<n>\d{1,6})\s*(?P<unit>s|sec|secs|seconds?|m|mins?|minutes?|h|hours?)\b",
     re.IGNORECASE,
@@ -139,9 +142,14 @@ def _judge_one(recipient: RecipientReceipt, error: SmtpError | None) -> Verdict:
     reply = recipient.reply
     row = next(row for row in _TABLE if row.fits(recipient.phase, reply, error))
     if reply is not None:
-        return Verdict(
-            row.fate, row.scope, reply.code, reply.enhanced, masked_text(reply.text, _MOST_TEXT), _asked_wait(reply)
-        )
+        fate, scope, complaint = row.fate, row.scope, None
+        if not reply.is_positive:
+            complaint = complaint_of(reply.code, reply.enhanced, reply.text[:_MOST_SEARCHED])
+        if complaint:
+            # A relay that asks for less works; and what is too much for today is not refused for good.
+            fate, scope = Fate.DEFERRED, Scope.MAIL
+        text = masked_text(reply.text, _MOST_TEXT)
+        return Verdict(fate, scope, reply.code, reply.enhanced, text, _asked_wait(reply), complaint=complaint)
     if error is None:
         return Verdict(row.fate, row.scope, text=row.what, kind=row.what)
     text, kind = masked_text(error.message, _MOST_TEXT), error.kind.value
@@ -150,7 +158,7 @@ def _judge_one(recipient: RecipientReceipt, error: SmtpError | None) -> Verdict:
 
 def _asked_wait(reply: Reply) -> float | None:
     """Seconds that a transient reply asks to wait: "try again in 300 seconds"."""
-    found = _ASKED_TO_WAIT.search(reply.text[:2000]) if reply.is_transient else None
+    found = _ASKED_TO_WAIT.search(reply.text[:_MOST_SEARCHED]) if reply.is_transient else None
     return int(found["n"]) * _UNIT_SECONDS[found["unit"][0].lower()] if found else None
 
 

@@ -116,6 +116,7 @@ class Watch(bootsteps.StartStopStep):
         worker.mail_watch = self
         _heed_signals_at_once()
         worker.timer.call_after(0, self._lookout.begin)
+        worker.timer.call_after(0, app.workshop.retry_relays)
         worker.timer.call_after(0, self.turn)
         self._entry = worker.timer.call_repeatedly(settings.worker.watch_seconds, self.turn)
 

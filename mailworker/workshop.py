@@ -5,14 +5,18 @@ from collections.abc import Callable
 
 from mailworker.backoff import Backoff, Interval
 from mailworker.delivery import Drain, LanePolicy, Tools, Watcher
+from mailworker.doorway import Doorway, lane_terms
 from mailworker.files import Shelf
-from mailworker.ledger import Roll
+from mailworker.ledger import LedgerError, Roll
+from mailworker.log import logger
 from mailworker.record import Claiming
 from mailworker.relay import smtp_config
 from mailworker.relay_settings import LaneSettings
 from mailworker.renewal import Renewer
 from mailworker.runtime import Ring, Runtime, connect, ledger_over
+from mailworker.settlement import Terms
 from smtp_transport.client import SmtpClient
+from smtp_transport.config import PoolConfig
 from smtp_transport.message import EncodedFiles
 
 # The watch runs in a worker's event loop, which must not wait long.
@@ -43,6 +47,7 @@ class Workshop:
         self.watched_ledger = ledger_over(self._watch_redis, runtime.settings)
         self.roll = Roll(self._watch_redis, runtime.settings.redis.prefix)
         self.renewer = Renewer(runtime.ledger, self._lease_ms)
+        self._doorway = Doorway(runtime.settings, runtime.redis, self._allow)
 
     def check_relays(self) -> None:
         """Raise SettingsError unless every lane's relay could be spoken to, as far as settings tell."""
@@ -53,19 +58,18 @@ class Workshop:
         """Set up one go at a lane. `ring`: how to call for the next one, by default through Celery."""
         runtime = self._runtime
         settings, worker = runtime.settings.lane(lane), runtime.settings.worker
+        backoff = _backoff(self._interval, settings)
         policy = LanePolicy(
-            lane=lane,
+            lane_terms(lane, settings),
             # One claim more than attempts are allowed: the last verdict is a verdict, not a crash-loop's end.
-            claiming=Claiming(worker.batch_mails, worker.batch_bytes, self._lease_ms, settings.max_attempts + 1),
-            max_attempts=settings.max_attempts,
-            hold_in_doubt=settings.in_doubt == "hold",
-            slice_seconds=worker.slice_seconds,
+            Claiming(worker.batch_mails, worker.batch_bytes, self._lease_ms, settings.max_attempts + 1),
+            Terms(settings.max_attempts, settings.in_doubt == "hold", backoff, runtime.keys),
+            worker.slice_seconds,
         )
         tools = Tools(
             runtime.ledger,
-            self.client(settings.relay[0].relay),
-            runtime.keys,
-            _backoff(self._interval, settings),
+            self._doorway.gate,
+            self.client,
             self.renewer,
             ring or runtime.ring,
             self._is_stopping,
@@ -73,7 +77,7 @@ class Workshop:
             self._encoded,
             self._watcher,
         )
-        return Drain(policy, tools)
+        return Drain(policy, tools, f"{self._doorway.who}/{threading.get_ident()}")
 
     def client(self, relay: str) -> SmtpClient:
         """The process's client of a relay, with its connection pool."""
@@ -82,12 +86,35 @@ class Workshop:
                 self._clients[relay] = SmtpClient(smtp_config(relay, self._runtime.settings.relays[relay]))
             return self._clients[relay]
 
+    def retry_relays(self) -> None:
+        """Have relays tried again that were left alone: whoever starts a worker may have mended what it was for."""
+        for name, breaker in self._doorway.breakers.items():
+            try:
+                breaker.retry()
+            except LedgerError as error:
+                logger.warning("relay %s is not tried at once: %s", name, error)
+
+    def _allow(self, relay: str, links: int) -> None:
+        """Keep to what the process may have of a relay's connections: with none, close those that it has."""
+        if links:
+            client = self.client(relay)
+            client.configure(self._pool(relay).model_copy(update={"max_connections": links}))
+            return
+        with self._lock:
+            forsaken = self._clients.pop(relay, None)
+        if forsaken is not None:
+            forsaken.shutdown()
+
+    def _pool(self, relay: str) -> PoolConfig:
+        return smtp_config(relay, self._runtime.settings.relays[relay]).pool
+
     def close(self) -> None:
         """Say QUIT on every link and close every socket."""
         with self._lock:
             clients, self._clients = list(self._clients.values()), {}
         for client in clients:
             client.shutdown()
+        self._doorway.harbour.close()
         self.renewer.close()
         self._watch_redis.close()
 

@@ -18,6 +18,7 @@ from pydantic import BaseModel, SecretStr
 
 from mailworker.dev.supervisor import Child, Command, Stage, Supervisor
 from mailworker.dev.valkey import ValkeyServer
+from mailworker.policy.routes import Route
 from mailworker.settings import PREFIX, Settings
 
 LOOPBACK = "127.0.0.1"
@@ -123,7 +124,8 @@ def _carried_over(settings: Settings) -> dict[str, str]:
         name: getattr(settings, name) for name in ("limits", "sealing", "worker", "retention")
     }
     sections |= {
-        f"lanes__{name}": lane.model_copy(update={"relay": "default"}) for name, lane in settings.lanes.items()
+        f"lanes__{name}": lane.model_copy(update={"relay": (Route("default"),)})
+        for name, lane in settings.lanes.items()
     }
     for name, section in sections.items():
         values: Mapping[str, Any] = section.model_dump(exclude_unset=True)

@@ -82,15 +82,15 @@ class Breaker:
 
     def went_well(self, who: str, epoch: int) -> Change:
         """Tell that the relay did its part. Only a probe need do so: a closed breaker counts no successes."""
-        return self._record(who, epoch, 1, "", at_once=False)
+        return self._record(who, epoch, 1)
 
-    def failed(self, who: str, epoch: int, reason: str, *, at_once: bool = False) -> Change:
-        """Tell that the relay failed as a whole, and why; `at_once`: one such failure is enough to open."""
-        return self._record(who, epoch, 0, reason, at_once=at_once)
+    def failed(self, who: str, epoch: int, reason: str, open_ms: int | None = None) -> Change:
+        """Tell that the relay failed as a whole, and why; with `open_ms` one such failure opens it, for so long."""
+        return self._record(who, epoch, 0, reason, open_ms)
 
     def withdraw(self, who: str, epoch: int) -> None:
         """Take an admission back that was not used, so that somebody else may probe."""
-        self._record(who, epoch, "", "", at_once=False)
+        self._record(who, epoch, "")
 
     def switch(self, state: BreakerState, reason: str = "by hand") -> BreakerState:
         """Close it, open it for a recovery time, or hold it open. Gives the state before.
@@ -113,8 +113,14 @@ class Breaker:
             reason=held.get("reason", ""),
         )
 
-    def _record(self, who: str, epoch: int, well: int | str, reason: str, *, at_once: bool) -> Change:
+    def retry(self) -> None:
+        """Have an open breaker tried now: whoever asks next is a probe. One that is held by hand stays."""
+        if self.report().state is BreakerState.OPEN:
+            self._run("relay/switch", self._keys, ["open", 0, "to be tried again"])
+
+    def _record(self, who: str, epoch: int, well: int | str, reason: str = "", open_ms: int | None = None) -> Change:
         policy = self.policy
-        arguments: list[str | int] = [who, epoch, well, policy.failures, policy.window_ms, policy.recovery_ms]
-        told = self._run("relay/record", self._keys, [*arguments, policy.successes, reason, int(at_once)])
+        arguments: list[str | int] = [who, epoch, well, policy.failures, policy.window_ms]
+        arguments += [open_ms or policy.recovery_ms, policy.successes, reason, int(open_ms is not None)]
+        told = self._run("relay/record", self._keys, arguments)
         return Change(BreakerState(told[0].decode()), BreakerState(told[1].decode()), told[2])

@@ -67,7 +67,7 @@ class Limiter:
         self._who = who
 
     def take(self, relay: str, items: int, costs: Sequence[tuple[Bucket, Sequence[int] | None]]) -> Grant:
-        """Take as many of these items as may go to this relay now: each counts in every bucket, or none does.
+        """Take as many of these items as may go to this relay now: each counts in every bucket, or in none.
 
         Each bucket comes with what each item costs in it; None is one each, and an item that costs more than the limit
         counts as all of it. A wait is at least 1 ms. Raises ValueError for no items or more than MOST_ITEMS.

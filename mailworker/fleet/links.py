@@ -12,11 +12,15 @@ from mailworker.fleet.names import Read, Run
 
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """What a process may have: `links` connections, of `all_links` that all have together, of at most `most`."""
+    """What a process may have: `links` connections, of `all_links` that all have together, of at most `most`.
+
+    `waiting`: how many other processes have none and want one.
+    """
 
     links: int
     all_links: int
     most: int
+    waiting: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ Law: a mail changes by the scripts alone, and every Redis error leaves this room
 from mailworker.ledger.book import MOST_AT_ONCE, Ledger, LedgerPolicy
 from mailworker.ledger.errors import LedgerError, LedgerFullError, LedgerReadOnlyError, LedgerUnavailableError
 from mailworker.ledger.roll import Roll
+from mailworker.ledger.server import Server
 from mailworker.record import (
     Acceptance,
     Accepted,
@@ -45,6 +46,7 @@ __all__ = [
     "Pause",
     "Requeued",
     "Roll",
+    "Server",
     "Settlement",
     "Sweep",
     "Untold",

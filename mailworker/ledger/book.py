@@ -206,6 +206,13 @@ class Ledger:
         known = [word for claim in claims for word in (claim.id, claim.fence, int(claim.id in unsent))]
         self._server.run("release", records, [*until, *known])
 
+    def postpone(self, lane: str, claims: Sequence[Claim], waits_ms: Sequence[int]) -> None:
+        """Put claims that a limit keeps back on the schedule, for so long each; no attempt is burnt."""
+        records = self._records(self._keys(lane), [claim.id for claim in claims])
+        if claims:
+            known = [word for claim, ms in zip(claims, waits_ms, strict=True) for word in (claim.id, claim.fence, ms)]
+            self._server.run("postpone", records, known)
+
     def sweep(self, lane: str, limit: int = 500, *, hold: bool = False, recover: bool = True) -> Sweep:
         """Put due mails in line and the mails of dead workers first in line; ring if nobody was told of work.
 
@@ -247,10 +254,14 @@ class Ledger:
             mails: Any = self._server.redis.zrevrange(self._keys(lane).parked(state), 0, limit - 1)
         return tuple(mail.decode() for mail in mails)
 
-    def resume(self, lane: str) -> bool:
-        """Leave the lane alone no longer. False: it was not paused."""
-        with translated():
-            return bool(self._server.redis.delete(self._keys(lane).pause))
+    def rest(self, lane: str, ms: int, reason: str, *, by_hand: bool = False) -> bool:
+        """Leave the lane alone for so long. False: a person has paused it, and only a person may say otherwise."""
+        arguments: list[bytes | str | int] = [ms, _octets(reason[:_MOST_ERROR]), int(by_hand)]
+        return bool(self._server.run("rest", self._keys(lane).every, arguments))
+
+    def resume(self, lane: str, *, by_hand: bool = False) -> bool:
+        """Leave the lane alone no longer. False: it was not paused, or by a person, and this is not by hand."""
+        return bool(self._server.run("resume", self._keys(lane).every, [int(by_hand)]))
 
     def ring(self, lane: str) -> bool:
         """Try to take the bell. True: the caller must publish one. False: one is outstanding already."""

@@ -22,6 +22,7 @@ end
 if ARGV[1] ~= '' then
   local failures = tonumber(redis.call('HGET', PAUSE, 'failures') or 0)
   local left = paused()
+  if left == 0 then redis.call('HDEL', PAUSE, 'kind') end
   -- Workers that meet the same outage at once count as one failure.
   local doublings = left > 0 and failures - 1 or failures
   local pause = math.min(ARGV[1] * 2 ^ doublings, tonumber(ARGV[2]))

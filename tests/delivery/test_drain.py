@@ -10,14 +10,19 @@ from celery.utils.time import get_exponential_backoff_interval
 
 from mailworker.backoff import Backoff
 from mailworker.delivery import Drain, LanePolicy, Tools
+from mailworker.doorway import Doorway
 from mailworker.files import Shelf, seal_file
+from mailworker.gate import LaneTerms
 from mailworker.intake import Intake, Limits
 from mailworker.ledger import Ledger, LedgerUnavailableError
 from mailworker.options import Options
 from mailworker.outcome import open_said
+from mailworker.policy.routes import Route
 from mailworker.record import Claiming
 from mailworker.renewal import Renewer
 from mailworker.sealing import KeyRing, new_key
+from mailworker.settings import Settings
+from mailworker.settlement import Terms
 from smtp_transport.envelope import Transaction
 from smtp_transport.errors import AuthenticationError, ErrorKind, PoolError, SmtpConnectionError, SmtpError
 from smtp_transport.message import Attachment, Email
@@ -78,14 +83,20 @@ class Desk:
     """A ledger, an intake and a drain over a scripted wire."""
 
     def __init__(self, client) -> None:
+        self.redis = client
         self.ledger = Ledger(client)
         self.keys = KeyRing()
         self.wire = Wire()
+        self.wires: dict[str, Wire] = {}
         self.rung: list[str] = []
         self.is_heard = True
         self.is_stopping = False
         self.stopping = lambda: self.is_stopping
-        self.policy = LanePolicy(LANE, Claiming(50, 1 << 20, 60_000, 5), 4, hold_in_doubt=False, slice_seconds=30)
+        self.lane = LaneTerms(LANE, (Route("default"),))
+        self.terms = Terms(4, hold_in_doubt=False, backoff=Backoff(get_exponential_backoff_interval), keys=self.keys)
+        self.claiming = Claiming(50, 1 << 20, 60_000, 5)
+        self.slice_seconds = 30.0
+        self.doorway = Doorway(Settings(), client, lambda relay, links: None)
         self.renewer = Renewer(self.ledger, 60_000)
 
     def accept(self, *recipients: str, count: int = 1, **options: object) -> list[str]:
@@ -96,10 +107,18 @@ class Desk:
         return [mail.id for mail in mails]
 
     def drain(self) -> int:
-        backoff = Backoff(get_exponential_backoff_interval)
-        shelf = Shelf(self.ledger.files.read, self.keys, 1 << 20)
-        tools = Tools(self.ledger, self.wire, self.keys, backoff, self.renewer, self.ring, self.stopping, shelf)
-        return Drain(self.policy, tools).run()
+        gate, shelf = self.doorway.gate, Shelf(self.ledger.files.read, self.keys, 1 << 20)
+        tools = Tools(
+            self.ledger,
+            gate,
+            lambda relay: self.wires.get(relay, self.wire),
+            self.renewer,
+            self.ring,
+            self.stopping,
+            shelf,
+        )
+        policy = LanePolicy(self.lane, self.claiming, replace(self.terms, keys=self.keys), self.slice_seconds)
+        return Drain(policy, tools, "thread").run()
 
     def ring(self, lane: str) -> bool:
         self.rung.append(lane)
@@ -130,6 +149,7 @@ def desk(client) -> Iterator[Desk]:
     desk = Desk(client)
     yield desk
     desk.renewer.close()
+    desk.doorway.harbour.close()
 
 
 def test_a_delivered_mail_is_sent_and_its_payload_is_dropped(desk):
@@ -140,7 +160,7 @@ def test_a_delivered_mail_is_sent_and_its_payload_is_dropped(desk):
 
 
 def test_a_whole_backlog_is_drained_batch_by_batch(desk):
-    desk.policy = replace(desk.policy, claiming=Claiming(7, 1 << 20, 60_000, 5))
+    desk.claiming = Claiming(7, 1 << 20, 60_000, 5)
     mails = desk.accept(count=30)
     assert desk.drain() == 30
     assert {desk.state(mail) for mail in mails} == {"sent"}
@@ -148,7 +168,7 @@ def test_a_whole_backlog_is_drained_batch_by_batch(desk):
 
 
 def test_a_drain_whose_bells_nobody_hears_goes_on_beyond_its_slice(desk):
-    desk.policy = replace(desk.policy, claiming=Claiming(7, 1 << 20, 60_000, 5), slice_seconds=0.001)
+    desk.claiming, desk.slice_seconds = Claiming(7, 1 << 20, 60_000, 5), 0.001
     desk.is_heard = False
     desk.accept(count=30)
     assert desk.drain() == 30
@@ -205,7 +225,7 @@ def test_a_link_lost_after_the_dot_is_sent_again_flagged(desk):
 
 def test_a_link_lost_after_the_dot_is_held_for_a_person_where_the_lane_says_so(desk):
     (mail,) = desk.accept()
-    desk.policy = replace(desk.policy, hold_in_doubt=True)
+    desk.terms = replace(desk.terms, hold_in_doubt=True)
     desk.wire.script = lambda _, mail: receipt(mail, Phase.DOT, None, LOST)
     desk.drain()
     record = desk.ledger.read(mail)
@@ -215,7 +235,7 @@ def test_a_link_lost_after_the_dot_is_held_for_a_person_where_the_lane_says_so(d
 
 def test_a_last_attempt_in_doubt_stays_in_doubt_for_it_may_have_arrived(desk):
     (mail,) = desk.accept()
-    desk.policy = replace(desk.policy, max_attempts=1)
+    desk.terms = replace(desk.terms, max_attempts=1)
     desk.wire.script = lambda _, mail: receipt(mail, Phase.DOT, None, LOST)
     desk.drain()
     assert desk.state(mail) == "in_doubt"
@@ -235,9 +255,11 @@ def test_wrong_credentials_pause_the_lane_long_and_loudly(desk, caplog):
     (mail,) = desk.accept()
     desk.wire.cannot_connect = AuthenticationError("refused", ErrorKind.CREDENTIALS_INVALID, 535)
     desk.drain()
-    assert desk.ledger.stats(LANE).paused_ms > 200_000
+    assert desk.ledger.stats(LANE).paused_ms > 0
+    report = desk.doorway.breakers["default"].report()
+    assert report.till_ms - report.since_ms > 200_000
     assert desk.state(mail) == "ready"
-    assert [r.levelname for r in caplog.records if "pauses" in r.message] == ["ERROR"]
+    assert [r.levelname for r in caplog.records if "is in trouble" in r.message] == ["ERROR"]
 
 
 def test_a_delivery_ends_the_pause(desk, client):
@@ -252,7 +274,7 @@ def test_a_delivery_ends_the_pause(desk, client):
 
 def test_the_last_attempt_ends_as_dead_not_as_another_wait(desk):
     (mail,) = desk.accept()
-    desk.policy = replace(desk.policy, max_attempts=1)
+    desk.terms = replace(desk.terms, max_attempts=1)
     desk.wire.script = lambda _, mail: receipt(mail, Phase.RCPT, Reply(450))
     desk.drain()
     assert desk.state(mail) == "dead"
@@ -270,7 +292,7 @@ def test_the_last_attempt_of_a_mail_is_its_own_where_it_says_so(desk):
 @pytest.mark.parametrize(("own", "lane_holds", "state"), [("hold", False, "in_doubt"), ("resend", True, "deferred")])
 def test_a_mails_own_policy_in_doubt_goes_before_its_lanes(desk, own, lane_holds, state):
     (mail,) = desk.accept(in_doubt=own)
-    desk.policy = replace(desk.policy, hold_in_doubt=lane_holds)
+    desk.terms = replace(desk.terms, hold_in_doubt=lane_holds)
     desk.wire.script = lambda _, mail: receipt(mail, Phase.DOT, None, LOST)
     desk.drain()
     assert desk.state(mail) == state
@@ -440,7 +462,7 @@ def test_nothing_is_sent_that_the_ledger_cannot_be_told_of(desk):
 def test_a_claim_in_work_is_renewed_beyond_its_lease(client):
     desk = Desk(client)
     desk.renewer = Renewer(desk.ledger, 600)
-    desk.policy = replace(desk.policy, claiming=Claiming(50, 1 << 20, 600, 5))
+    desk.claiming = Claiming(50, 1 << 20, 600, 5)
     (mail,) = desk.accept()
 
     def script(_: int, transaction: Transaction) -> Receipt:

@@ -42,7 +42,7 @@ def test_failures_count_only_within_the_window(world: World) -> None:
 
 
 def test_one_failure_is_enough_where_it_says_so(world: World) -> None:
-    assert world.breaker().failed("w", 0, "credentials", at_once=True).now is OPEN
+    assert world.breaker().failed("w", 0, "credentials", 300_000).wait_ms == 300_000
 
 
 def test_after_the_recovery_time_a_single_probe_goes_out(world: World) -> None:

@@ -6,6 +6,7 @@ from importlib import resources
 import pytest
 
 from mailworker.fleet import FleetKeys
+from mailworker.scripts import load_script
 
 FOLDER = resources.files("mailworker.scripts") / "relay"
 NAMES = sorted(f.name for f in FOLDER.iterdir() if f.name.endswith(".lua"))
@@ -17,6 +18,16 @@ def test_a_script_says_what_it_takes_and_answers(name: str) -> None:
     assert text.startswith(f"-- {name.removesuffix('.lua')}: ")
     for part in ("KEYS", "ARGV", "ANSWERS", "PARTS"):
         assert re.search(rf"^-- {part} +\S", text, re.MULTILINE), part
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in {"pin.lua", "switch.lua"}])
+def test_a_full_server_stops_no_worker(name: str) -> None:
+    """Its first write is one that needs no memory."""
+    text = load_script(f"relay/{name.removesuffix('.lua')}").text.decode()
+    body = text[text.index(f"-- {name.removesuffix('.lua')}: ") :]
+    first = re.search(r"redis\.call\('(\w+)'", body)
+    assert first is not None
+    assert first[1] in {"HDEL", "ZREM"} or "move(KEYS" in body
 
 
 def test_keys_of_one_script_share_a_cluster_slot_and_no_lane_s() -> None:

@@ -21,6 +21,9 @@ NAMES = sorted(f.name.removesuffix(".lua") for f in FOLDER.iterdir() if f.name.e
 TRANSITIONS = {"accept", "claim", "mark_dot", "settle", "turn", "release", "renew", "wake", "recover", "ring"} | {
     "stats",
     "cancel",
+    "postpone",
+    "rest",
+    "resume",
     "requeue",
     "set_aside",
     "store_file",
@@ -137,6 +140,9 @@ def test_a_script_gets_as_many_keys_as_its_header_names(rig: Rig) -> None:
     rig.ledger.release("news", [first, second, third], Pause(1, 1, "why"))
     rig.ledger.sweep("news")
     rig.ledger.ring("news")
+    rig.ledger.rest("news", 1, "why")
+    rig.ledger.postpone("news", [first, second, third], [1, 1, 1])
+    rig.ledger.resume("news")
     rig.ledger.stats("news")
     rig.ledger.set_aside("news", [Unreadable(mail.id, 9, "", may_heal=True) for mail in mails])
     rig.ledger.files.store("news", "f" * 64, b"content")

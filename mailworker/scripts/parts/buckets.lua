@@ -31,6 +31,7 @@ end
 
 -- The ms until `cost` more fit, behind all that others of this call wait for.
 local function wait_in(bucket, cost)
+  if cost == 0 then return 0 end
   local wait, excess = 0, bucket.used + bucket.owed + cost - bucket.limit
   if excess > 0 then
     for _, slot in ipairs(bucket.slots) do

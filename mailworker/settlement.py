@@ -1,0 +1,100 @@
+"""What the wire reported of a mail, in the ledger's terms.
+
+Law: pure, but for the nonces of what is sealed. Every mail that was claimed gets one of these, or is given back.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mailworker.backoff import Backoff
+from mailworker.intake import Opened
+from mailworker.outcome import Said, note_of, open_said, seal_said
+from mailworker.record import Claim, Settlement
+from mailworker.sealing import KeyRing
+from mailworker.verdict import Fate, Verdict
+from smtp_transport.envelope import Transaction
+from smtp_transport.message import EncodedFiles
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How a lane treats its mails. `hold_in_doubt` parks what may have been delivered instead of sending it again."""
+
+    max_attempts: int
+    hold_in_doubt: bool
+    backoff: Backoff
+    keys: KeyRing
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """A claim that was opened: `pending` are the places of its pending recipients in the envelope."""
+
+    claim: Claim
+    transaction: Transaction
+    pending: tuple[int, ...]
+
+    @classmethod
+    def of(cls, claim: Claim, opened: Opened, encoded: EncodedFiles) -> "Mail":
+        """Address the mail to those who have not got it yet."""
+        pending = tuple(i for i, letter in enumerate(claim.recipients) if letter == Fate.DEFERRED.value)
+        return cls(claim, opened.transaction_to(pending, encoded), pending)
+
+    @property
+    def domains(self) -> tuple[str, ...]:
+        """The domains of its pending recipients, one each, in lower case."""
+        return tuple(address.rpartition("@")[2].lower() for address in self.transaction.envelope.recipients)
+
+
+def settlement_of(mail: Mail, verdicts: Sequence[Verdict], terms: Terms) -> Settlement:
+    """Put the verdicts on one mail's recipients into the ledger's terms."""
+    claim = mail.claim
+    if claim.attempts == len(claim.recipients) == 1 and verdicts[0].fate is Fate.DELIVERED:
+        # What nearly every mail comes to, in short.
+        return Settlement(claim, Fate.DELIVERED.value, told=seal_said((_said(verdicts[0]),), claim.id, terms.keys))
+    is_last = claim.attempts >= (claim.max_attempts or terms.max_attempts)
+    is_held = terms.hold_in_doubt if claim.in_doubt is None else claim.in_doubt == "hold"
+    letters = ["-"] * len(claim.recipients)
+    said = open_said(claim.told, claim.id, len(letters), terms.keys)
+    for place, verdict in zip(mail.pending, verdicts, strict=True):
+        letters[place] = _letter(verdict.fate, is_held=is_held, is_last=is_last)
+        said[place] = _said(verdict)
+    worst = max(verdicts, key=lambda v: _GRAVITY[v.fate])
+    is_plain = worst.fate is Fate.DELIVERED and claim.attempts == 1
+    asked = max((v.wait_seconds or 0.0 for v in verdicts), default=0.0)
+    return Settlement(
+        claim=claim,
+        letters="".join(letters),
+        delay_ms=terms.backoff.wait_ms(claim.attempts, asked),
+        told=seal_said(said, claim.id, terms.keys),
+        error=_reason(claim, worst, is_last=is_last),
+        # Of a mail that was delivered at once `told` and the record say all.
+        note="" if is_plain else note_of(claim.attempts, worst.fate.name.lower(), _said(worst), claim.id, terms.keys),
+        is_possible_duplicate=any(
+            verdict.fate is Fate.IN_DOUBT and letters[place] == Fate.DEFERRED.value
+            for place, verdict in zip(mail.pending, verdicts, strict=True)
+        ),
+    )
+
+
+def _reason(claim: Claim, worst: Verdict, *, is_last: bool) -> str:
+    if worst.fate is Fate.DELIVERED:
+        return ""
+    if worst.fate is Fate.DEFERRED and is_last:
+        return f"given up after {claim.attempts} attempts; at last: {worst.reason}"
+    return worst.reason
+
+
+_GRAVITY = {Fate.DELIVERED: 0, Fate.DEFERRED: 1, Fate.BOUNCED: 2, Fate.IN_DOUBT: 3}
+
+
+def _letter(fate: Fate, *, is_held: bool, is_last: bool) -> str:
+    if fate is Fate.IN_DOUBT and not is_held and not is_last:
+        fate = Fate.DEFERRED  # sent again, flagged; after the last attempt it stays in doubt: it may have arrived
+    if fate is Fate.DEFERRED and is_last:
+        fate = Fate.BOUNCED
+    return fate.value
+
+
+def _said(verdict: Verdict) -> Said:
+    return Said(verdict.code, verdict.enhanced, verdict.text)

@@ -1,0 +1,247 @@
+"""What all workers share decides when, how much and through which relay a lane sends."""
+
+import datetime as dt
+from collections import Counter
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from mailworker.doorway import Doorway, lane_terms
+from mailworker.fleet import BreakerState
+from mailworker.gate import Pass, Wait
+from mailworker.policy.hours import Hours
+from mailworker.settings import Settings
+from smtp_transport.errors import ErrorKind, SmtpConnectionError
+from smtp_transport.phase import Phase
+from smtp_transport.reply import Reply
+from tests.delivery.test_drain import LANE, Desk, Wire, client, desk, receipt  # noqa: F401 - fixtures
+
+DOWN = SmtpConnectionError("nobody answers", ErrorKind.CONNECTION_REFUSED)
+
+
+def configured(desk: Desk, **sections: object) -> None:  # noqa: F811 - the fixture's name says it best
+    """Give the desk a lane and relays by settings; each relay has a wire of its own."""
+    settings = Settings(**sections)
+    desk.doorway.harbour.close()
+    desk.doorway = Doorway(settings, desk.redis, lambda relay, links: None)
+    desk.lane = lane_terms(LANE, settings.lane(LANE))
+    desk.wires = {relay: Wire() for relay in settings.used_relays}
+
+
+def states(desk: Desk, mails: list[str]) -> Counter[str]:  # noqa: F811 - the fixture's name says it best
+    return Counter(desk.state(mail) for mail in mails)
+
+
+def test_what_a_limit_does_not_let_go_stays_in_line_with_no_attempt_burnt(desk):  # noqa: F811
+    configured(desk, relays={"default": {"limits": "5/min"}})
+    mails = desk.accept(count=12)
+    desk.drain()
+    assert states(desk, mails) == {"sent": 5, "ready": 7}
+    assert {desk.ledger.read(mail).attempts for mail in mails if desk.state(mail) == "ready"} == {0}
+    assert 50_000 < desk.ledger.stats(LANE).paused_ms <= 60_000
+
+
+def test_a_short_wait_for_a_limit_is_waited_out(desk):  # noqa: F811
+    configured(desk, relays={"default": {"limits": "40/s burst 4"}})
+    mails = desk.accept(count=12)
+    desk.drain()
+    assert states(desk, mails) == {"sent": 12}
+
+
+def test_a_lane_s_own_limit_holds_beside_its_relay_s(desk):  # noqa: F811
+    configured(desk, relays={"default": {"limits": "10/min"}}, lanes={LANE: {"limits": "3/min"}})
+    mails = desk.accept(count=5)
+    desk.drain()
+    assert states(desk, mails) == {"sent": 3, "ready": 2}
+
+
+def test_recipients_are_counted_when_they_are_known(desk):  # noqa: F811
+    configured(desk, relays={"default": {"limits": "4 recipients/min"}})
+    first = desk.accept("a@x.test", "b@x.test", "c@x.test")
+    second = desk.accept("d@x.test", "e@x.test")
+    desk.drain()
+    assert states(desk, first + second) == {"sent": 1, "deferred": 1}
+    assert desk.ledger.read(second[0]).attempts == 0
+
+
+def test_each_domain_has_a_limit_of_its_own(desk, client):  # noqa: F811
+    configured(desk, relays={"default": {"domain_limits": "big.test 2/min, * 1/min"}})
+    big = [mail for n in range(4) for mail in desk.accept(f"u{n}@BIG.test")]
+    small = [mail for n in range(2) for mail in desk.accept("u@small.test")]
+    other = desk.accept("u@other.test")
+    desk.drain()
+    assert states(desk, big) == {"sent": 2, "deferred": 2}
+    assert states(desk, small) == {"sent": 1, "deferred": 1}
+    assert states(desk, other) == {"sent": 1}
+    assert not [key for key in client.scan_iter() if b"big" in key]
+
+
+def test_a_warm_up_bounds_the_day(desk):  # noqa: F811
+    today = dt.datetime.now(dt.UTC).date()
+    configured(desk, relays={"default": {"warm_up_start": today, "warm_up_daily": [2, 50]}})
+    mails = desk.accept(count=5)
+    desk.drain()
+    assert states(desk, mails) == {"sent": 2, "ready": 3}
+
+
+def test_a_lane_outside_its_hours_waits(desk):  # noqa: F811
+    zone = ZoneInfo("UTC")
+    later = (dt.datetime.now(zone) + dt.timedelta(hours=2)).strftime("%H:00")
+    after = (dt.datetime.now(zone) + dt.timedelta(hours=3)).strftime("%H:00")
+    configured(desk, lanes={LANE: {"hours": (Hours.parse(f"{later}-{after}"),)}})
+    mails = desk.accept(count=2)
+    desk.drain()
+    assert states(desk, mails) == {"ready": 2}
+    assert desk.ledger.stats(LANE).pause_reason == "outside its hours"
+
+
+def two_relays(desk: Desk, relay: str, **lane: object) -> None:  # noqa: F811
+    configured(desk, relays={"a": {"breaker_failures": 2}, "b": {}}, lanes={LANE: {"relay": relay, **lane}})
+
+
+def test_the_second_relay_takes_over_when_the_first_is_down_and_hands_back_when_it_heals(desk):  # noqa: F811
+    two_relays(desk, "a, b")
+    desk.wires["a"].cannot_connect = DOWN
+    mails = desk.accept(count=7)
+    desk.drain()
+    assert states(desk, mails) == {"sent": 7}
+    assert (len(desk.wires["a"].sent), len(desk.wires["b"].sent)) == (0, 7)
+    assert {desk.ledger.read(mail).attempts for mail in mails} == {1}
+    desk.wires["a"].cannot_connect = None
+    desk.doorway.breakers["a"].switch(BreakerState.CLOSED)
+    desk.accept(count=3)
+    desk.drain()
+    assert len(desk.wires["a"].sent) == 3
+
+
+def test_relays_of_one_order_share_the_work_by_weight(desk):  # noqa: F811
+    two_relays(desk, "a*3 + b")
+    turns = Counter(desk.doorway.gate.enter(desk.lane, "w", 1).relay for _ in range(400))
+    assert 220 < turns["a"] < 370
+
+
+def test_a_domain_keeps_its_relay(desk):  # noqa: F811
+    two_relays(desk, "a + b", sticky_domains=True)
+    for _ in range(3):
+        for n in range(12):
+            desk.accept(f"u@d{n}.test")
+    desk.drain()
+    of_a = {recipients[0] for recipients in desk.wires["a"].sent}
+    of_b = {recipients[0] for recipients in desk.wires["b"].sent}
+    assert not of_a & of_b
+    assert len(of_a) + len(of_b) == 12
+    assert of_a
+    assert of_b
+
+
+def test_a_domain_moves_when_its_relay_is_down(desk):  # noqa: F811
+    two_relays(desk, "a + b", sticky_domains=True)
+    desk.doorway.breakers["a"].switch(BreakerState.HELD)
+    mails = [mail for n in range(12) for mail in desk.accept(f"u@d{n}.test")]
+    desk.drain()
+    assert states(desk, mails) == {"sent": 12}
+
+
+def test_a_relay_held_by_hand_is_left_alone_until_it_is_closed_by_hand(desk):  # noqa: F811
+    (mail,) = desk.accept()
+    desk.doorway.breakers["default"].switch(BreakerState.HELD, "maintenance")
+    desk.drain()
+    assert desk.state(mail) == "ready"
+    desk.doorway.breakers["default"].switch(BreakerState.CLOSED)
+    desk.ledger.resume(LANE)
+    desk.drain()
+    assert desk.state(mail) == "sent"
+
+
+def test_a_half_open_breaker_lets_one_mail_find_out(desk):  # noqa: F811
+    desk.doorway.breakers["default"].switch(BreakerState.OPEN)
+    desk.doorway.breakers["default"].retry()
+    mails = desk.accept(count=9)
+    desk.wire.script = lambda _, mail: receipt(mail, Phase.MAIL, Reply(421, None, ("closing down",)))
+    desk.drain()
+    assert sorted(states(desk, mails).items()) == [("deferred", 1), ("ready", 8)]
+    assert desk.doorway.breakers["default"].report().state is BreakerState.OPEN
+
+
+def test_three_probes_that_went_well_close_it_and_all_mail_flows(desk):  # noqa: F811
+    desk.doorway.breakers["default"].switch(BreakerState.OPEN)
+    desk.doorway.breakers["default"].retry()
+    mails = desk.accept(count=9)
+    desk.drain()
+    assert states(desk, mails) == {"sent": 9}
+    assert desk.doorway.breakers["default"].report().state is BreakerState.CLOSED
+
+
+@pytest.mark.parametrize(
+    ("code", "enhanced", "text"),
+    [
+        (454, "4.7.0", "Throttling failure: Maximum sending rate exceeded."),
+        (421, "4.7.28", "Our system has detected an unusual rate of mail"),
+        (450, "4.7.1", "Rate limit exceeded, slow down"),
+    ],
+)
+def test_a_relay_that_throttles_is_slowed_down_for_everybody_and_its_breaker_stays_closed(desk, code, enhanced, text):  # noqa: F811
+    desk.accept(count=10)
+    desk.drain()
+    desk.wire.script = lambda _, mail: receipt(mail, Phase.DOT, Reply(code, enhanced, (text,)))
+    (mail,) = desk.accept()
+    desk.drain_once()
+    assert desk.state(mail) == "deferred"
+    lesson = desk.doorway.gate._limiter.lesson("default")
+    assert lesson.rate is not None
+    assert lesson.ceiling == pytest.approx(2 * lesson.rate, rel=0.01)
+    assert desk.doorway.breakers["default"].report().state is BreakerState.CLOSED
+
+
+def test_a_relay_that_asks_for_a_pause_gets_one_from_all(desk):  # noqa: F811
+    desk.wire.script = lambda _, mail: receipt(
+        mail, Phase.DOT, Reply(451, "4.7.1", ("Rate limit exceeded, try again in 300 seconds",))
+    )
+    desk.accept(count=2)
+    desk.drain_once()
+    answer = desk.doorway.gate.enter(desk.lane, "another", 1)
+    assert isinstance(answer, Wait)
+    assert 290_000 < answer.ms <= 300_000
+
+
+def test_a_daily_quota_bounces_nobody(desk):  # noqa: F811
+    desk.wire.script = lambda _, mail: receipt(
+        mail, Phase.DOT, Reply(550, "5.4.5", ("Daily user sending limit exceeded.",))
+    )
+    (mail,) = desk.accept()
+    desk.drain_once()
+    assert desk.state(mail) == "deferred"
+    assert isinstance(desk.doorway.gate.enter(desk.lane, "another", 1), Wait)
+
+
+def test_too_many_connections_lower_what_all_may_have(desk):  # noqa: F811
+    desk.doorway.gate.enter(desk.lane, "w", 1)
+    desk.wire.cannot_connect = SmtpConnectionError(
+        "the server closes: Concurrent connections limit exceeded", ErrorKind.CONNECTION_REFUSED, 432
+    )
+    (mail,) = desk.accept()
+    desk.drain_once()
+    assert desk.ledger.read(mail).attempts == 0
+    assert desk.doorway.breakers["default"].report().state is BreakerState.CLOSED
+    assert desk.doorway.gate._doors["default"].berth._pools[0].report().learnt == 4
+
+
+def test_a_pause_by_hand_is_ended_by_hand_only(desk, client):  # noqa: F811
+    desk.ledger.rest(LANE, 60_000, "stop the presses", by_hand=True)
+    (mail,) = desk.accept()
+    assert not desk.ledger.rest(LANE, 1, "a limit")
+    assert not desk.ledger.resume(LANE)
+    desk.drain()
+    assert desk.state(mail) == "ready"
+    assert desk.ledger.resume(LANE, by_hand=True)
+    desk.drain()
+    assert desk.state(mail) == "sent"
+
+
+def test_what_was_granted_and_not_used_is_given_back(desk):  # noqa: F811
+    configured(desk, relays={"default": {"limits": "50/min"}})
+    desk.accept(count=2)
+    desk.drain()
+    answer = desk.doorway.gate.enter(desk.lane, "w", 50)
+    assert isinstance(answer, Pass)
+    assert answer.mails == 48

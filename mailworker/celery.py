@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, urlsplit
 
 import celery
 from celery.utils.time import get_exponential_backoff_interval
@@ -18,9 +17,10 @@ from kombu import Exchange, Queue
 from kombu.pools import producers
 
 from mailworker.board import Board
+from mailworker.broker import broker_options, queue
 from mailworker.log import logger
 from mailworker.runtime import Runtime
-from mailworker.settings import Settings, load_settings
+from mailworker.settings import load_settings
 
 if TYPE_CHECKING:
     from mailworker.witness import Witness
@@ -202,14 +202,15 @@ class MailApp(celery.Celery):
 def configuration() -> dict[str, Any]:
     """What Celery is told, from the settings of the moment."""
     settings = load_settings()
-    queues = [Queue(queue_of(lane), Exchange("mail"), routing_key=queue_of(lane)) for lane in settings.lanes]
+    queues = [queue(queue_of(lane), "mail", settings) for lane in settings.lanes]
     foreign = settings.broker.foreign_queue
     if foreign:
+        # As its other users declare it.
         queues.append(Queue(foreign, Exchange(foreign), routing_key=foreign))
-    broker = _broker_url(settings)
     return {
-        "broker_url": broker,
-        "broker_transport_options": _transport_options(settings) if broker.startswith("redis") else {},
+        "broker_transport_options": {},
+        "broker_use_ssl": False,
+        **broker_options(settings),
         "task_queues": queues,
         "task_default_queue": queue_of("default"),
         "task_default_exchange": "mail",
@@ -237,31 +238,6 @@ def configuration() -> dict[str, Any]:
         # One quick second try, for a connection that went stale in the pool; then the watch's turn.
         "task_publish_retry": True,
         "task_publish_retry_policy": {"max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0},
-    }
-
-
-def _broker_url(settings: Settings) -> str:
-    url = (settings.broker.url or settings.redis.url).get_secret_value()
-    if not url.startswith("unix://"):
-        return url
-    # redis-py writes unix:///path?db=N, kombu redis+socket:///path?virtual_host=N.
-    parts = urlsplit(url)
-    database = parse_qs(parts.query).get("db", ["0"])[0]
-    login = f"{parts.username or ''}:{parts.password}@" if parts.password else ""
-    return f"redis+socket://{login}{parts.path}?virtual_host={database}"
-
-
-def _transport_options(settings: Settings) -> dict[str, Any]:
-    return {
-        # Without acknowledgements in Redis there is no visibility timeout to run over and no prefetch credit to lose
-        # in an outage (a worker that lost it consumed nothing for ever). The ledger recovers what a dead worker held.
-        "ack_emulation": False,
-        "queue_order_strategy": "round_robin",
-        # A worker's wait for messages must not look like a broken connection.
-        "socket_timeout": max(3.0, settings.broker.timeout_seconds),
-        "socket_connect_timeout": settings.broker.timeout_seconds,
-        "socket_keepalive": True,
-        "health_check_interval": 5,
     }
 
 

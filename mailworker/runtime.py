@@ -11,14 +11,13 @@ from contextlib import closing
 from typing import Any
 
 from redis import Redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from mailworker.files import seal_file
 from mailworker.intake import Intake, Limits
 from mailworker.keys import lane_of
 from mailworker.ledger import Ledger, LedgerPolicy, LedgerUnavailableError
 from mailworker.options import Options, RefusedError
+from mailworker.reach import connect
 from mailworker.record import Acceptance, Accepted, NewMail
 from mailworker.report import MailReport, report_on
 from mailworker.sealing import KeyRing
@@ -43,7 +42,7 @@ class Runtime:
         self.ring = ring
         self.pid = os.getpid()
         self.keys = _key_ring(settings)
-        self.redis = connect(settings, settings.redis.timeout_seconds)
+        self.redis = connect(settings.redis, settings.redis.timeout_seconds)
         self.ledger = ledger_over(self.redis, settings)
         self.intake = Intake(
             Limits(
@@ -119,7 +118,7 @@ class Runtime:
             record = self.ledger.wait_ended(mail_id, timeout)
         else:
             # A call to a server that stands still must not last longer than whoever calls has time for.
-            with closing(connect(self.settings, max(timeout / 2, _LEAST_WAIT_SECONDS))) as hasty:
+            with closing(connect(self.settings.redis, max(timeout / 2, _LEAST_WAIT_SECONDS))) as hasty:
                 record = ledger_over(hasty, self.settings).wait_ended(mail_id, timeout)
         return None if record is None else report_on(record, self.keys)
 
@@ -144,30 +143,11 @@ def _key_ring(settings: Settings) -> KeyRing:
         raise SettingsError(f"MAILWORKER_SEALING__KEYS: {error}") from None
 
 
-def connect(settings: Settings, timeout: float) -> Redis:
-    """Make the ledger's client, opening nothing yet.
-
-    Every call is bounded by `timeout` seconds, and nothing is repeated behind our back: a claim must not be.
-    """
-    try:
-        redis = Redis.from_url(
-            settings.redis.url.get_secret_value(),
-            socket_timeout=timeout,
-            socket_connect_timeout=timeout,
-            retry=Retry(NoBackoff(), 0),
-            health_check_interval=30,
-        )
-        # A parameter that redis-py does not know is found only when a connection is made.
-        redis.connection_pool.make_connection()
-    except (ValueError, TypeError) as error:
-        raise SettingsError(f"MAILWORKER_REDIS__URL: not a usable URL ({type(error).__name__})") from None
-    return redis
-
-
 def ledger_over(redis: Redis, settings: Settings) -> Ledger:
     """Open the ledger that a Redis holds."""
-    keep = settings.retention.model_dump()
-    policy = LedgerPolicy(**{name.replace("_seconds", "_ms"): seconds * 1000 for name, seconds in keep.items()})
+    keep = {name.replace("_seconds", "_ms"): s * 1000 for name, s in settings.retention.model_dump().items()}
+    wait_ms = int(settings.redis.timeout_seconds * 500)
+    policy = LedgerPolicy(**keep, replicas=settings.redis.replicas, replicas_wait_ms=wait_ms)
     return Ledger(redis, settings.redis.prefix, policy)
 
 

@@ -17,6 +17,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from mailworker.keys import check_lane
+from mailworker.place import parse_place
 from mailworker.relay_settings import LaneSettings, RelaySettings, Section
 
 PREFIX = "MAILWORKER_"
@@ -31,7 +32,13 @@ class RedisSettings(Section):
     """Where the ledger lives."""
 
     url: SecretStr = SecretStr("redis://localhost:6379/0")
-    """`redis://`, `rediss://` or `unix:///path/redis.sock?db=0`."""
+    """`redis://`, `rediss://`, `unix:///path/redis.sock?db=0`, `sentinel://s1:26379,s2:26379/MASTER?db=0` or
+    `cluster://n1:6379,n2:6379`; `sentinels://` and `clusters://` with TLS."""
+    sentinel_username: str | None = None
+    sentinel_password: SecretStr | None = None
+    """What Sentinels themselves ask for; the login in `url` is for the servers."""
+    replicas: int = Field(0, ge=0, le=10)
+    """A mail is accepted, and a final dot allowed, when so many replicas have it. Not with a Cluster."""
     prefix: str = Field("mw", pattern=r"^[A-Za-z0-9_.-]{1,32}$")
     """The first part of every key."""
     timeout_seconds: float = Field(5.0, gt=0, le=60)
@@ -42,16 +49,21 @@ class RedisSettings(Section):
     @field_validator("url")
     @classmethod
     def _known_scheme(cls, url: SecretStr) -> SecretStr:
-        if not url.get_secret_value().startswith(("redis://", "rediss://", "unix://")):
-            raise ValueError("must begin with redis://, rediss:// or unix://")
+        parse_place(url.get_secret_value())
         return url
+
+    @model_validator(mode="after")
+    def _can_wait(self) -> "RedisSettings":
+        if self.replicas and parse_place(self.url.get_secret_value()).kind == "cluster":
+            raise ValueError("replicas does not work with a Cluster: set min-replicas-to-write on its nodes")
+        return self
 
 
 class BrokerSettings(Section):
     """Where the bells travel: a Celery broker."""
 
     url: SecretStr | None = None
-    """A Celery broker URL; by default the ledger's own Redis."""
+    """A Celery broker URL, or one like `redis.url`; by default the ledger's own Redis, if that is no Cluster."""
     foreign_queue: str | None = "celery"
     """A queue in which apps without this package leave `mailworker.send_email` messages; empty: none."""
     callback_url: SecretStr | None = None
@@ -174,6 +186,15 @@ class Settings(BaseSettings):
         for name in lanes:
             check_lane(name)
         return {"default": LaneSettings(), **lanes}
+
+    @model_validator(mode="after")
+    def _broker_is_no_cluster(self) -> "Settings":
+        url = (self.broker.url or self.redis.url).get_secret_value()
+        if url.startswith("cluster"):
+            raise ValueError("MAILWORKER_BROKER__URL must name another server: Celery cannot use a Redis Cluster")
+        if url.startswith("sentinel"):
+            parse_place(url)
+        return self
 
     @model_validator(mode="after")
     def _fit_together(self) -> "Settings":

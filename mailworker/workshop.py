@@ -9,11 +9,12 @@ from mailworker.doorway import Doorway, lane_terms
 from mailworker.files import Shelf
 from mailworker.ledger import LedgerError, Roll
 from mailworker.log import logger
+from mailworker.reach import connect
 from mailworker.record import Claiming
 from mailworker.relay import smtp_config
 from mailworker.relay_settings import LaneSettings
 from mailworker.renewal import Renewer
-from mailworker.runtime import Ring, Runtime, connect, ledger_over
+from mailworker.runtime import Ring, Runtime, ledger_over
 from mailworker.settlement import Terms
 from smtp_transport.client import SmtpClient
 from smtp_transport.config import PoolConfig
@@ -43,7 +44,7 @@ class Workshop:
         self._lock = threading.Lock()
         self._shelf = Shelf(runtime.ledger.files.read, runtime.keys, _CACHE_BYTES)
         self._encoded = EncodedFiles(_CACHE_BYTES)
-        self._watch_redis = connect(runtime.settings, min(_WATCH_SECONDS, runtime.settings.redis.timeout_seconds))
+        self._watch_redis = connect(runtime.settings.redis, min(_WATCH_SECONDS, runtime.settings.redis.timeout_seconds))
         self.watched_ledger = ledger_over(self._watch_redis, runtime.settings)
         self.roll = Roll(self._watch_redis, runtime.settings.redis.prefix)
         self.renewer = Renewer(runtime.ledger, self._lease_ms)

@@ -10,8 +10,9 @@ from redis import Redis
 from mailworker.cli.output import FAILED, SettingsFault, print_json
 from mailworker.health import Seen, faults_of_life, faults_of_readiness, find
 from mailworker.ledger import LedgerError, Roll
+from mailworker.reach import connect
 from mailworker.relay import smtp_config
-from mailworker.runtime import connect, ledger_over
+from mailworker.runtime import ledger_over
 from mailworker.settings import Settings, load_settings
 
 _GREEN = ("gevent", "eventlet")
@@ -66,7 +67,7 @@ def check(only_live: bool, is_ready: bool, hostname: str | None, timeout: float,
         raise click.UsageError("give --live or --ready, not both")
     settings = load_settings()
     name = _full_name(hostname)
-    with connect(settings, timeout) as redis:
+    with connect(settings.redis, timeout) as redis:
         try:
             seen = find(Roll(redis, settings.redis.prefix).read(), name)
             faults = _faults(seen, name, settings, redis, only_live=only_live)

@@ -52,7 +52,10 @@ _MOST_ERROR = 500
 
 @dataclass(frozen=True, slots=True)
 class LedgerPolicy:
-    """How long the ledger keeps, in ms: ended mails by their states, idempotency keys, bells that nobody answers."""
+    """How long the ledger keeps, in ms: ended mails by their states, idempotency keys, bells that nobody answers.
+
+    `replicas`: so many must have a mail that is accepted, and the mark of a final dot, within `replicas_wait_ms`.
+    """
 
     sent_ms: int = 7 * _DAY_MS
     partial_ms: int = 30 * _DAY_MS
@@ -63,6 +66,8 @@ class LedgerPolicy:
     quarantined_ms: int = 30 * _DAY_MS
     key_ms: int = _DAY_MS
     bell_ttl_ms: int = 5000
+    replicas: int = 0
+    replicas_wait_ms: int = 1000
 
     def __post_init__(self) -> None:
         """A key must not outlive the mail that it names."""
@@ -90,11 +95,11 @@ class Ledger:
     """
 
     def __init__(self, redis: Redis, prefix: str = "mw", policy: LedgerPolicy | None = None) -> None:
-        self._server = Server(redis)
+        self._policy = policy or LedgerPolicy()
+        self._server = Server(redis, self._policy.replicas, self._policy.replicas_wait_ms)
         self._prefix = prefix
         self.seals = Seals(self._server, prefix)
         self.files = Files(self._server, prefix)
-        self._policy = policy or LedgerPolicy()
         self._keep = self._policy.keep
         self.outbox = Outbox(self._server, prefix, self._keep)
         self._has_told_of_newer = False

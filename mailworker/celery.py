@@ -107,6 +107,16 @@ class MailApp(celery.Celery):
         assert self._witness is not None  # noqa: S101 - made with the workshop
         return self._witness
 
+    @contextmanager
+    def working_with(self, runtime: Runtime) -> Iterator[None]:
+        """Work with other tools for the time of a block, in this process."""
+        before, self._runtime = self._runtime, runtime
+        try:
+            yield
+        finally:
+            self._runtime = before
+            runtime.close()
+
     def forget_runtime(self) -> None:
         """Close this process's tools; the next use builds new ones from the settings as they are then."""
         runtime, self._runtime = self._runtime, None

@@ -61,10 +61,7 @@ class Runtime:
         Raises RefusedError for an email or a lane, LedgerError when the ledger did not answer in time.
         """
         lane = options[0].lane
-        try:
-            self.settings.lane(lane)
-        except LookupError as error:
-            raise RefusedError(f"lane: {error.args[0]}") from None
+        self.check_lane(lane)
         outcomes: list[Accepted] = []
         for mails in _portions(self.intake.admit(emails, options)):
             acceptance = self._accept(lane, mails)
@@ -72,6 +69,13 @@ class Runtime:
                 self.ring(lane)
             outcomes += acceptance.outcomes
         return outcomes
+
+    def check_lane(self, lane: str) -> None:
+        """Raise RefusedError for a lane that is not configured."""
+        try:
+            self.settings.lane(lane)
+        except LookupError as error:
+            raise RefusedError(f"lane: {error.args[0]}") from None
 
     def _accept(self, lane: str, mails: Sequence[NewMail]) -> Acceptance:
         """Insist for as long as one call may take: a mail's id is ours, so repeating makes no second one."""

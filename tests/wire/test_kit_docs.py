@@ -57,7 +57,7 @@ def test_the_kit_names_what_it_has():
 
 def test_pytest_finds_the_plugin_by_its_module_s_name():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    assert project["entry-points"]["pytest11"] == {PLUGIN: PLUGIN}
+    assert project["entry-points"]["pytest11"][PLUGIN] == PLUGIN
 
 
 def test_the_plugin_loads_nothing_that_no_test_asks_for(tmp_path):

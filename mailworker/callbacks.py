@@ -30,7 +30,7 @@ OF_GROUPS = ("group_index",)
 CHORD_SIZE = "mailworker_chord_size"
 _AT_ONCE = 20
 # Whoever took callbacks has published them by then, or is dead.
-_LEASE_MS = 30_000
+_LEASE_MS = 10_000
 _CHORD_MS = 30 * 86_400_000
 
 

@@ -1,4 +1,4 @@
-"""`python -m bench transport|queue [--json FILE] [--quick]`."""
+"""`python -m bench transport|queue|size [--json FILE] [--quick]`."""
 
 import argparse
 import json
@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from bench import queue, transport
+from bench import queue, size, transport
 from bench.native import NoCompilerError
 from bench.report import Section, machine, table
 
 _WHAT: Mapping[str, Callable[..., Iterator[Section]]] = MappingProxyType(
-    {"queue": queue.measured, "transport": transport.measured}
+    {"queue": queue.measured, "size": size.measured, "transport": transport.measured}
 )
 
 

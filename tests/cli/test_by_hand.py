@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from mailworker import Email, app, send_email
 from mailworker.cli import main
-from mailworker.record import Claiming, Settlement
+from mailworker.record import Claiming, Settlement, Unreadable
 
 EMAIL = Email(from_="shop@example.com", to="ann@example.org", subject="Hi", text_body="Hi.")
 
@@ -74,3 +74,36 @@ def test_a_result_can_be_revoked_as_celery_users_expect(ledger):
     result.revoke()
     assert result.state == states.REVOKED
     assert run("mail", "cancel", result.id) == "1 cancelled\n"
+
+
+def test_a_quarantined_mail_is_listed_with_its_reason_and_can_be_requeued(ledger, valkey):
+    mail = send_email.delay(EMAIL).id
+    with valkey.client() as client:
+        record = f"mw:{{default}}:m:{mail}"
+        client.hset(record, "attempts", "many")
+        assert ledger.claim("default", Claiming(10, 1 << 24, 60_000, 9), answering=True).mails == ()
+        assert json.loads(run("mail", "list", "--state", "quarantined", "--json"))["mails"] == [mail]
+        assert "makes no sense" in run("mail", "show", mail)
+        assert json.loads(run("status", "--json"))["lanes"]["default"]["quarantined"] == 1
+        client.hdel(record, "attempts")
+    assert run("mail", "requeue", "--state", "quarantined") == "1 ready\n"
+    assert run("mail", "list", "--state", "quarantined") == ""
+
+
+@pytest.mark.parametrize("state", ["cancelled", "expired", "partial", "unreadable"])
+def test_every_end_that_was_not_hoped_for_can_be_listed(ledger, valkey, state):
+    mail = send_email.delay(Email(**{**dict(EMAIL), "to": ("ann@example.org", "bob@example.org")})).id
+    if state == "cancelled":
+        run("mail", "cancel", mail)
+    elif state == "expired":
+        with valkey.client() as client:
+            client.hset(f"mw:{{default}}:m:{mail}", "expires", 1)
+        ledger.claim("default", Claiming(10, 1 << 24, 60_000, 9), answering=True)
+    else:
+        (claim,) = ledger.claim("default", Claiming(10, 1 << 24, 60_000, 9), answering=True).mails
+        if state == "partial":
+            ledger.settle("default", [Settlement(claim, "db")])
+        else:
+            ledger.set_aside("default", [Unreadable(mail, claim.fence, "no key 'a'", may_heal=True)])
+            assert "1 unreadable" in run("status")
+    assert run("mail", "list", "--state", state).split() == [mail]

@@ -14,7 +14,7 @@ from smtp_transport.config import SmtpConfig
 from smtp_transport.connection.conversation import Conversation
 from smtp_transport.connection.trouble import at_phase
 from smtp_transport.credentials import CredentialKind, CredentialProvider, Credentials
-from smtp_transport.errors import AuthenticationError, ErrorKind, SmtpError
+from smtp_transport.errors import AuthenticationError, ErrorKind, ProtocolError, SmtpError
 from smtp_transport.phase import Phase
 from smtp_transport.protocol.capabilities import Capabilities
 from smtp_transport.protocol.commands import Auth, AuthCancel, AuthResponse
@@ -119,7 +119,7 @@ def _exchange(talk: Conversation, mechanism: SaslMechanism, credentials: Credent
     opening, unsaid = steps.opening(), None
     if not opening.is_short_enough:
         opening, unsaid = Auth(mechanism.name), _response(opening.initial)
-    reply, challenge = talk.ask(opening), b""
+    reply, challenge, is_shown = talk.ask(opening), b"", opening.initial is not None
     for _ in range(_MAX_ROUNDS):
         if not reply.is_intermediate:
             break
@@ -130,11 +130,14 @@ def _exchange(talk: Conversation, mechanism: SaslMechanism, credentials: Credent
             _cancel(talk)
             raise
         unsaid = None
-        reply = talk.ask(response)
+        reply, is_shown = talk.ask(response), True
     else:
         _cancel(talk)
         raise AuthenticationError("the exchange did not come to an end")
     if reply.is_positive:
+        if not is_shown:
+            # It is the reply to something else, or whoever gave it lets anybody in as anybody.
+            raise ProtocolError("the server said yes before it had seen credentials", ErrorKind.UNEXPECTED_RESPONSE)
         steps.conclude()
     return _Outcome(reply, challenge)
 

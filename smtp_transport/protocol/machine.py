@@ -78,7 +78,8 @@ class Rule:
 
 
 _REFUSED: Final[dict[int, State | None]] = {4: STAY, 5: STAY}
-_SASL: Final = {2: State.READY, 334: State.AUTH, 4: State.READY, 5: State.READY}
+# 235 and no other 2xx is success (RFC 4954 section 6): one more reply to an earlier command must not look like a login.
+_SASL: Final = {235: State.READY, 334: State.AUTH, 4: State.READY, 5: State.READY}
 
 _GREETING: Final = Rule(frozenset(), {220: State.START, 4: State.CLOSED, 5: State.CLOSED}, Phase.GREETING, alone=True)
 _HELLO: Final = Rule(_GREETED, {2: State.READY, **_REFUSED}, Phase.EHLO, alone=True)

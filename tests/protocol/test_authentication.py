@@ -316,6 +316,21 @@ def test_a_mechanism_that_wants_the_servers_proof_is_asked_for_it_in_the_end() -
     assert "yes before" in str(failed(*steps, offers="AUTH X-HELLO", credentials=ANN, mechanisms=(careful,)))
 
 
+@pytest.mark.parametrize("method", [AuthMethod.LOGIN, AuthMethod.CRAM_MD5])
+def test_a_server_that_says_yes_before_it_has_seen_credentials_is_not_believed(method: AuthMethod) -> None:
+    offered = f"AUTH {method.value}"
+    error = failed(offered, b"235 welcome\r\n", offers=offered, credentials=ANN)
+    assert error.kind is ErrorKind.UNEXPECTED_RESPONSE
+    assert "before it had seen credentials" in str(error)
+
+
+def test_a_reply_to_something_else_is_no_login() -> None:
+    """NF-SEC-01: RFC 4954 section 6 knows one success, 235."""
+    opening = f"AUTH PLAIN {said(f'{chr(0)}ann{chr(0)}{SECRET}'.encode())}"
+    error = failed(opening, b"250 ok\r\n", offers="AUTH PLAIN", credentials=ANN)
+    assert error.kind is ErrorKind.UNEXPECTED_RESPONSE
+
+
 def test_an_exchange_without_end_is_ended() -> None:
     endless = Hello(*(b"again" for _ in range(100)))
     rounds = [step for _ in range(32) for step in (b"334 \r\n", said(b"again"))]

@@ -122,6 +122,8 @@ def test_a_reply_leads_where_the_table_says(state: State, command: Command, repl
     [
         (State.READY, StartTls(), b"250 ok\r\n"),
         (State.READY, Auth("LOGIN"), b"354 go\r\n"),
+        (State.READY, Auth("PLAIN", b"x"), b"250 ok\r\n"),
+        (State.AUTH, AuthResponse(b"x"), b"250 ok\r\n"),
         (State.READY, MAIL, b"354 go\r\n"),
         (State.MAIL, RCPT, b"334 what\r\n"),
         (State.RCPT, DATA, b"250 ok\r\n"),

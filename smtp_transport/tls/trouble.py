@@ -71,6 +71,11 @@ class Handshake:
     link: ssl.SSLSocket | None = None
     heard: bytes = b""
 
+    @property
+    def greets_plainly(self) -> bool:
+        """Whether the server greeted in plain SMTP where TLS was to start."""
+        return self.implicit and self.heard[:3].isdigit()
+
 
 def explain(error: OSError, handshake: Handshake) -> TlsError:
     """Say what an error of a handshake means and what cures it; it is an `ssl.SSLError`, or one of the socket."""
@@ -161,6 +166,8 @@ def _failed_handshake(error: OSError, handshake: Handshake) -> tuple[ErrorKind, 
             "client certificate (tls_config.client_cert_path)"
         )
     if isinstance(error, ssl.SSLEOFError | ConnectionError) or "EOF" in reason or error.errno == errno.ENOTCONN:
+        if handshake.greets_plainly:
+            return ErrorKind.TLS_HANDSHAKE_FAILED, _not_tls(handshake)
         return ErrorKind.TLS_HANDSHAKE_FAILED, "the server hung up in the middle of the TLS handshake" + (
             "; does this port speak TLS at all?" if handshake.implicit else ""
         )
@@ -170,6 +177,9 @@ def _failed_handshake(error: OSError, handshake: Handshake) -> tuple[ErrorKind, 
 def _not_tls(handshake: Handshake) -> str:
     if not handshake.implicit:
         return "the server agreed to STARTTLS and then did not speak TLS"
-    if handshake.heard[:3].isdigit():
+    if handshake.greets_plainly:
         return "this port speaks plain SMTP, not TLS, at first; use tls='starttls' (usual on ports 587 and 25)"
+    if not handshake.heard:
+        # It spoke between our look and OpenSSL's read, which keeps what it has read to itself.
+        return "this port does not speak TLS at first; if it speaks SMTP, use tls='starttls' (usual on 587 and 25)"
     return "this port speaks no TLS at all, nor SMTP; is it the right one?"

@@ -18,7 +18,8 @@ from smtp_transport.testing import (
     behaved,
     greeted,
 )
-from smtp_transport.tls import context_for
+from smtp_transport.stream import tcp
+from smtp_transport.tls import Handshake, context_for, explain
 from tests.wire.sink import Sink
 
 IMPLICIT = (StartTls(), *behaved())
@@ -188,6 +189,29 @@ def test_a_port_that_speaks_plain_smtp_is_told_apart(client_for, trusting):
         error = refusal_of(client_for(server, tls="implicit", **trusting))
     assert error.kind is ErrorKind.TLS_HANDSHAKE_FAILED
     assert "starttls" in error.message
+
+
+def test_the_cure_is_told_too_if_openssl_read_the_greeting_before_anybody_looked(client_for, trusting, monkeypatch):
+    monkeypatch.setattr(tcp, "_peek", lambda _: b"")
+    with FaultServer([Say("220 plain.test ESMTP")], strict=False) as server:
+        error = refusal_of(client_for(server, tls="implicit", **trusting))
+    assert error.kind is ErrorKind.TLS_HANDSHAKE_FAILED
+    assert "if it speaks SMTP, use tls='starttls'" in error.message
+
+
+@pytest.mark.parametrize(
+    ("heard", "told"),
+    [(b"220 mx.t", "this port speaks plain SMTP"), (b"SSH-2.0-", "nor SMTP"), (b"", "if it speaks SMTP")],
+)
+def test_what_a_port_said_first_tells_what_it_speaks(heard, told):
+    error = ssl.SSLError(1, "wrong version number")
+    error.reason = "WRONG_VERSION_NUMBER"
+    assert told in explain(error, Handshake("mx.test", implicit=True, heard=heard)).message
+
+
+def test_a_server_that_greeted_plainly_and_hung_up_is_told_apart_as_well():
+    error = explain(ConnectionResetError(), Handshake("mx.test", implicit=True, heard=b"220 mx.t"))
+    assert "this port speaks plain SMTP" in error.message
 
 
 def test_a_server_that_breaks_its_word_after_starttls_is_left(client_for, trusting):

@@ -152,7 +152,8 @@ def printable(text: str) -> str:
 
 def _failed_handshake(error: OSError, handshake: Handshake) -> tuple[ErrorKind, str]:
     reason = _reason(error)
-    if reason in _NOT_TLS:
+    hung_up = isinstance(error, ssl.SSLEOFError | ConnectionError) or "EOF" in reason or error.errno == errno.ENOTCONN
+    if reason in _NOT_TLS or (hung_up and handshake.greets_plainly):
         return ErrorKind.TLS_HANDSHAKE_FAILED, _not_tls(handshake)
     if reason in _NO_COMMON_VERSION:
         return ErrorKind.TLS_VERSION_MISMATCH, (
@@ -165,9 +166,7 @@ def _failed_handshake(error: OSError, handshake: Handshake) -> tuple[ErrorKind, 
             "the server broke off the TLS handshake: it has no cipher in common with this client, or it asks for a "
             "client certificate (tls_config.client_cert_path)"
         )
-    if isinstance(error, ssl.SSLEOFError | ConnectionError) or "EOF" in reason or error.errno == errno.ENOTCONN:
-        if handshake.greets_plainly:
-            return ErrorKind.TLS_HANDSHAKE_FAILED, _not_tls(handshake)
+    if hung_up:
         return ErrorKind.TLS_HANDSHAKE_FAILED, "the server hung up in the middle of the TLS handshake" + (
             "; does this port speak TLS at all?" if handshake.implicit else ""
         )

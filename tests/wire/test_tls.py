@@ -5,6 +5,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 
 from smtp_transport import ErrorKind, Phase, SmtpError, SmtpTimeoutError, TlsConfig, TlsError
+from smtp_transport.stream import tcp
 from smtp_transport.testing import (
     Behave,
     Expect,
@@ -18,7 +19,6 @@ from smtp_transport.testing import (
     behaved,
     greeted,
 )
-from smtp_transport.stream import tcp
 from smtp_transport.tls import Handshake, context_for, explain
 from tests.wire.sink import Sink
 

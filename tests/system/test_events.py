@@ -35,9 +35,13 @@ class Monitor:
         self.events: list[dict] = []
         self._connection = app.connection_for_read()
         self._receiver = app.events.Receiver(self._connection, handlers={"*": self._take})
-        self._ready = threading.Event()
-        self._receiver.on_consume_ready = lambda *_, **__: self._ready.set()
         self._thread = threading.Thread(target=self._listen)
+
+    def _hears(self) -> bool:
+        """Whether it is subscribed already: it gets what is sent now."""
+        with app.events.default_dispatcher() as dispatcher:
+            dispatcher.send("probe-sent")
+        return any(event["type"] == "probe-sent" for event in self.events)
 
     def _take(self, event: dict) -> None:
         self.events.append(event)
@@ -49,7 +53,7 @@ class Monitor:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        assert self._ready.wait(20)
+        wait_until(self._hears, "events are heard")
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -68,6 +68,7 @@ coverage: setup
 
 docs-table: setup
 	$(BIN)/python -m tests.acceptance
+	$(BIN)/python -m tests.presets_page
 
 bench: setup
 	$(BIN)/python -m bench transport

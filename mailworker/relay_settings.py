@@ -6,6 +6,7 @@ commas there. What one section can tell to be wrong is told here; what takes two
 
 import datetime as dt
 from collections.abc import Callable
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -22,6 +23,7 @@ from pydantic import (
 )
 
 from mailworker.policy.hours import Hours
+from mailworker.policy.presets import Preset, preset_named
 from mailworker.policy.rates import DomainRate, Rate
 from mailworker.policy.routes import Route
 from mailworker.policy.warmup import WarmUp
@@ -32,6 +34,17 @@ class Section(BaseModel):
     """What all sections have in common: frozen, no unknown names, and no value in an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, use_attribute_docstrings=True)
+
+
+def is_this_machine(host: str) -> bool:
+    """Whether a host can only be this machine: a loopback address or name (RFC 6761 section 6.3), or a socket."""
+    name = host.rstrip(".").lower()
+    if name == "localhost" or name.endswith(".localhost") or name.startswith("unix:"):
+        return True
+    try:
+        return ip_address(name).is_loopback
+    except ValueError:
+        return False
 
 
 def _items(value: object) -> object:
@@ -64,6 +77,8 @@ Routes = Annotated[
 class RelaySettings(Section):
     """One SMTP account that mail is submitted to."""
 
+    preset: str | None = None
+    """A provider whose host, port, TLS and limits are known, e.g. `gmail` or `ses:eu-west-1`; what is set here wins."""
     host: str | None = None
     """Name or address. Only workers need it."""
     port: int = Field(587, ge=1, le=65535)
@@ -92,6 +107,12 @@ class RelaySettings(Section):
     """Of all workers together; by default as many as the relay stands."""
     host_connections: int | None = Field(None, ge=1, le=10_000)
     """Of all workers and all relays of the same host together."""
+    max_messages: int | None = Field(None, ge=1)
+    """A link that has carried so many mails is retired."""
+    max_recipients: int | None = Field(None, ge=1)
+    """So many recipients of one mail it takes; `limits.recipients` must not be more."""
+    max_message_bytes: int | None = Field(None, ge=1024)
+    """So large a mail it takes; `limits.message_bytes` must not be more."""
     idle_seconds: float = Field(300.0, gt=0, le=1800)
     """A link that was idle longer is closed."""
     lifetime_seconds: float = Field(3600.0, gt=0, le=14400)
@@ -117,6 +138,11 @@ class RelaySettings(Section):
     """How many probes may be under way at once, of all workers."""
 
     @property
+    def provider(self) -> Preset | None:
+        """What is known of the preset, if there is one."""
+        return preset_named(self.preset) if self.preset else None
+
+    @property
     def warm_up(self) -> WarmUp | None:
         """The daily caps, if there are any."""
         return WarmUp(self.warm_up_start, self.warm_up_daily) if self.warm_up_start else None
@@ -126,10 +152,58 @@ class RelaySettings(Section):
         """The wait for the final reply, in force."""
         return self.final_timeout_seconds or 10 * self.io_timeout_seconds
 
+    @model_validator(mode="before")
+    @classmethod
+    def _begin_with_preset(cls, data: Any) -> Any:
+        if not isinstance(data, dict) or not data.get("preset"):
+            return data
+        try:
+            preset = preset_named(str(data["preset"]))
+        except ValueError:
+            return data  # told by the field's own validator, with its place
+        told, said = preset.settings(), {name: value for name, value in data.items() if value is not None}
+        if (str(said.get("port", told["port"])) == "465") != (said.get("tls", told["tls"]) == "implicit"):
+            # Port and TLS go together: who says one of them means the other too.
+            told |= {"tls": "implicit" if str(said.get("port")) == "465" else "starttls"} if "port" in said else {}
+            told |= {"port": 465 if said.get("tls") == "implicit" else 587} if "port" not in said else {}
+        if preset.username and "password" in said:
+            told["username"] = preset.username
+        return told | said
+
+    @field_validator("preset")
+    @classmethod
+    def _known_preset(cls, name: str | None) -> str | None:
+        if name:
+            preset_named(name)
+        return name or None
+
     @model_validator(mode="after")
     def _whole_account(self) -> "RelaySettings":
-        if (self.username is None) != (self.password is None):
+        preset = self.provider
+        is_one_token = preset is not None and preset.is_username_the_password and self.password is not None
+        if (self.username is None) != (self.password is None) and not is_one_token:
             raise ValueError("username and password must be set together")
+        return self
+
+    @model_validator(mode="after")
+    def _agrees_with_preset(self) -> "RelaySettings":
+        preset = self.provider
+        if preset is None:
+            return self
+        if self.tls == "none" and preset.tls != "none" and self.host == preset.host:
+            raise ValueError(f"tls is 'none', but {preset.title} takes mail over TLS only; leave tls out")
+        if preset.username and self.username and not self.username.startswith(preset.username):
+            raise ValueError(f"username: for {preset.title} it is {preset.username!r} for everybody; leave it out")
+        return self
+
+    @model_validator(mode="after")
+    def _keeps_its_password(self) -> "RelaySettings":
+        keeps = (self.auth_method or "").upper().startswith(("SCRAM-", "CRAM-"))
+        if self.tls == "none" and self.password is not None and not keeps and not is_this_machine(self.host or ""):
+            raise ValueError(
+                "tls is 'none', so that the password would go over the network in clear text; use 'starttls' or "
+                "'implicit', or an auth_method that does not show it, such as SCRAM-SHA-256"
+            )
         return self
 
     @model_validator(mode="after")

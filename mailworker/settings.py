@@ -6,19 +6,20 @@ defaults.
 A name that is not known stops the program and tells the nearest one that is.
 """
 
-import difflib
 import os
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from mailworker.keys import check_lane
 from mailworker.place import parse_place
+from mailworker.policy.rates import Rate
 from mailworker.relay_settings import LaneSettings, RelaySettings, Section
+from mailworker.setting_names import nearest, unknown_in_environment, unknown_in_table
 
 PREFIX = "MAILWORKER_"
 CONFIG_NAME = "MAILWORKER_CONFIG"
@@ -157,6 +158,8 @@ class Settings(BaseSettings):
         enable_decoding=False,
     )
 
+    relay: str | None = None
+    """Short for `relays.default.preset`: a provider, e.g. `ses:eu-west-1`."""
     redis: RedisSettings = RedisSettings()
     broker: BrokerSettings = BrokerSettings()
     relays: dict[str, RelaySettings] = Field(default_factory=lambda: {"default": RelaySettings()})
@@ -196,17 +199,20 @@ class Settings(BaseSettings):
             parse_place(url)
         return self
 
+    @model_validator(mode="before")
+    @classmethod
+    def _name_the_preset(cls, data: Any) -> Any:
+        if not isinstance(data, dict) or not data.get("relay"):
+            return data
+        relays = dict(data.get("relays") or {})
+        relays["default"] = {"preset": data["relay"], **(relays.get("default") or {})}
+        return data | {"relays": relays}
+
     @model_validator(mode="after")
     def _fit_together(self) -> "Settings":
-        for name, lane in self.lanes.items():
-            for route in lane.relay:
-                if route.relay not in self.relays:
-                    raise ValueError(
-                        f"lane {name!r} names relay {route.relay!r}, which is not among {sorted(self.relays)}"
-                    )
-                self._fit_time_limit(name, route.relay)
-        if self.worker.lease_seconds < 3 * self.worker.watch_seconds:
-            raise ValueError("worker.lease_seconds must be at least three times worker.watch_seconds")
+        faults = [*self._faults_of_routes(), *self._faults_of_relays(), *self._faults_of_times()]
+        if faults:
+            raise ValueError("\n".join(faults))
         return self
 
     @property
@@ -214,7 +220,65 @@ class Settings(BaseSettings):
         """The names of all relays that some lane uses."""
         return tuple(sorted({route.relay for lane in self.lanes.values() for route in lane.relay}))
 
-    def _fit_time_limit(self, lane: str, name: str) -> None:
+    def _faults_of_routes(self) -> Iterator[str]:
+        for name, lane in self.lanes.items():
+            for route in lane.relay:
+                if route.relay not in self.relays:
+                    near = nearest(route.relay, self.relays)
+                    hint = f"did you mean {near!r}? " if near else ""
+                    known = f"{hint}There are {', '.join(sorted(self.relays))}"
+                    yield f"lanes.{name}.relay names relay {route.relay!r}, which is not configured; {known}"
+            yield from self._faults_of_limits(f"lanes.{name}", lane.limits)
+
+    def _faults_of_relays(self) -> Iterator[str]:
+        if self.relay and self.relays["default"].preset != self.relay:
+            yield f"relay and relays.default.preset name different presets, {self.relay!r} among them; drop one of them"
+        ours = self.limits
+        for name, relay in self.relays.items():
+            place = f"relays.{name}"
+            yield from self._faults_of_limits(place, relay.limits)
+            yield from self._faults_of_limits(place, [limit.rate for limit in relay.domain_limits])
+            if relay.max_recipients and relay.max_recipients < ours.recipients:
+                yield (
+                    f"limits.recipients is {ours.recipients}, but relay {name} takes {relay.max_recipients} for a mail "
+                    f"({place}.max_recipients{_by(relay)}); lower limits.recipients"
+                )
+            if relay.max_message_bytes and relay.max_message_bytes < ours.message_bytes:
+                yield (
+                    f"limits.message_bytes is {ours.message_bytes}, but relay {name} takes {relay.max_message_bytes} "
+                    f"({place}.max_message_bytes{_by(relay)}); lower limits.message_bytes"
+                )
+            if relay.warm_up_daily and not relay.limits:
+                last = relay.warm_up_daily[-1]
+                yield (
+                    f"{place}.warm_up_daily ends with {last} mails a day, and then nothing bounds the relay; say in "
+                    f"{place}.limits what it is being warmed up for, e.g. '{last * 2}/day'"
+                )
+
+    def _faults_of_limits(self, place: str, limits: Sequence[Rate]) -> Iterator[str]:
+        most = self.limits.recipients
+        for limit in limits:
+            if limit.of_recipients and limit.limit < most:
+                yield (
+                    f"{place}: the limit {limit} is less than the {most} recipients that one mail may have "
+                    f"(limits.recipients); lower limits.recipients to {limit.limit}, or raise the limit"
+                )
+
+    def _faults_of_times(self) -> Iterator[str]:
+        worker = self.worker
+        if worker.lease_seconds < 3 * worker.watch_seconds:
+            yield "worker.lease_seconds must be at least three times worker.watch_seconds"
+        if worker.lease_seconds < self.redis.timeout_seconds:
+            yield (
+                f"worker.lease_seconds is {worker.lease_seconds:g}, but one call to the ledger may take "
+                f"{self.redis.timeout_seconds:g} s (redis.timeout_seconds), so that a claim could run out while it is "
+                "renewed; raise the lease or lower the timeout"
+            )
+        for relay in self.used_relays:
+            if relay in self.relays:
+                yield from self._faults_of_time_limit(relay)
+
+    def _faults_of_time_limit(self, name: str) -> Iterator[str]:
         relay = self.relays[name]
         # A slice may end just after the slowest mail has begun: greeting, EHLO and AUTH, MAIL, RCPT for each
         # recipient, DATA, and the content by the quarter of a megabyte, each as slow as its timeout allows.
@@ -222,15 +286,15 @@ class Settings(BaseSettings):
         waits = relay.connect_timeout_seconds + steps * relay.io_timeout_seconds + relay.final_seconds
         longest = self.worker.slice_seconds + waits
         if self.worker.time_limit_seconds <= longest:
-            raise ValueError(
-                f"worker.time_limit_seconds must exceed {longest:g} s, what the slowest mail of lane {lane!r} may "
-                f"take by its relay's timeouts; raise it or lower relays.{name}.io_timeout_seconds"
+            yield (
+                f"worker.time_limit_seconds must exceed {longest:g} s, what the slowest mail may take by the timeouts "
+                f"of relay {name}; raise it or lower relays.{name}.io_timeout_seconds"
             )
 
     def lane(self, name: str) -> LaneSettings:
         """The lane's settings. Raises LookupError with the nearest name for a lane that is not configured."""
         if name not in self.lanes:
-            near = _nearest(name, self.lanes)
+            near = nearest(name, self.lanes)
             hint = f"did you mean {near!r}? " if near else ""
             raise LookupError(f"there is no lane {name!r}; {hint}The lanes are {', '.join(sorted(self.lanes))}")
         return self.lanes[name]
@@ -240,7 +304,11 @@ def load_settings() -> Settings:
     """Read file and environment. Raises SettingsError, which names every fault and its cure."""
     path = os.environ.get(CONFIG_NAME)
     table = _read_file(Path(path)) if path else {}
-    faults = [*_unknown_in_environment(os.environ), *_unknown_in_table(table, path or "")]
+    models = {section: field.annotation for section, field in Settings.model_fields.items()}
+    faults = [
+        *unknown_in_environment(models, os.environ, PREFIX, CONFIG_NAME),
+        *unknown_in_table(models, table, path or ""),
+    ]
     if faults:
         raise SettingsError("\n".join(faults))
     try:
@@ -265,48 +333,5 @@ def _tell(fault: Any) -> str:
     return f"{name} (or {place} in the file): {what}" if place else what
 
 
-def _unknown_in_environment(environ: Mapping[str, str]) -> Iterator[str]:
-    for name in sorted(environ):
-        if name.upper().startswith(PREFIX) and name != CONFIG_NAME:
-            path = name.upper().removeprefix(PREFIX).lower().split("__")
-            if not _is_known(path):
-                near = _nearest(name.upper(), [*_known_names(path), CONFIG_NAME])
-                yield f"{name} is not a setting" + (f"; did you mean {near}?" if near else "")
-
-
-def _unknown_in_table(table: Mapping[str, Any], source: str) -> Iterator[str]:
-    for path in _leaves(table, ()):
-        if not _is_known(list(path)):
-            near = _nearest(
-                ".".join(path), [n.removeprefix(PREFIX).lower().replace("__", ".") for n in _known_names(path)]
-            )
-            yield f"{source}: {'.'.join(path)} is not a setting" + (f"; did you mean {near}?" if near else "")
-
-
-def _leaves(table: Mapping[str, Any], above: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-    for name, value in table.items():
-        if isinstance(value, Mapping):
-            yield from _leaves(value, (*above, name))
-        else:
-            yield (*above, name)
-
-
-def _is_known(path: list[str]) -> bool:
-    return PREFIX + "__".join(path).upper() in _known_names(path)
-
-
-def _known_names(path: list[str] | tuple[str, ...]) -> list[str]:
-    """Every name there is; where a section is a table of names (relays, lanes), with the name that `path` gives."""
-    names = []
-    for section, field in Settings.model_fields.items():
-        model = field.annotation
-        middle = [section]
-        if get_origin(model) is dict:
-            model = get_args(model)[1]
-            middle.append(path[1] if len(path) > 2 else "default")
-        names += [PREFIX + "__".join([*middle, leaf]).upper() for leaf in model.model_fields]  # type: ignore[union-attr]
-    return names
-
-
-def _nearest(name: str, known: Any) -> str | None:
-    return next(iter(difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)), None)
+def _by(relay: RelaySettings) -> str:
+    return f", by preset {relay.preset}" if relay.preset else ""

@@ -66,6 +66,8 @@ def test_the_configuration_table_tells_names_and_defaults(monkeypatch: pytest.Mo
     for name, cell in rows:
         section, *path = name.lower().split("__")
         annotation: Any = Settings.model_fields[section].annotation
+        if not path:
+            continue
         fields = (annotation.__args__[1] if len(path) == 2 else annotation).model_fields
         assert path[-1] in fields, name
         default = re.fullmatch(r"`(\S+)`", cell)

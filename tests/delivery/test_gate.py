@@ -56,7 +56,7 @@ def test_a_lane_s_own_limit_holds_beside_its_relay_s(desk):  # noqa: F811
 
 
 def test_recipients_are_counted_when_they_are_known(desk):  # noqa: F811
-    configured(desk, relays={"default": {"limits": "4 recipients/min"}})
+    configured(desk, limits={"recipients": 4}, relays={"default": {"limits": "4 recipients/min"}})
     first = desk.accept("a@x.test", "b@x.test", "c@x.test")
     second = desk.accept("d@x.test", "e@x.test")
     desk.drain()
@@ -78,7 +78,7 @@ def test_each_domain_has_a_limit_of_its_own(desk, client):  # noqa: F811
 
 def test_a_warm_up_bounds_the_day(desk):  # noqa: F811
     today = dt.datetime.now(dt.UTC).date()
-    configured(desk, relays={"default": {"warm_up_start": today, "warm_up_daily": [2, 50]}})
+    configured(desk, relays={"default": {"limits": "90/day", "warm_up_start": today, "warm_up_daily": [2, 50]}})
     mails = desk.accept(count=5)
     desk.drain()
     assert states(desk, mails) == {"sent": 2, "ready": 3}

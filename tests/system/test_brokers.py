@@ -44,6 +44,7 @@ def settle(environment, tmp_path) -> Iterator:
     def use(**settings: str) -> Post:
         environment.setenv("MAILWORKER_RELAYS__DEFAULT__PORT", str(mailbox.address[1]))
         environment.setenv("MAILWORKER_WORKER__LEASE_SECONDS", "3")
+        environment.setenv("MAILWORKER_REDIS__TIMEOUT_SECONDS", "2.5")
         for name, value in settings.items():
             environment.setenv(f"MAILWORKER_{name}", value)
         app.forget_runtime()

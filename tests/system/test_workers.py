@@ -42,6 +42,7 @@ def all_ended_well(post: Post, results) -> None:
 def environment(environment):
     """Leases are short: a test should not wait long for a worker's death to be noticed."""
     environment.setenv("MAILWORKER_WORKER__LEASE_SECONDS", "3")
+    environment.setenv("MAILWORKER_REDIS__TIMEOUT_SECONDS", "2.5")
     return environment
 
 

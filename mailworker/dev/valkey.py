@@ -105,7 +105,6 @@ class ValkeyServer:
             self._supervisor.stop_all()
         if self._runtime is not None:
             shutil.rmtree(self._runtime, ignore_errors=True)
-            self._runtime = None
 
     def _options(self) -> list[str]:
         options = {
@@ -139,6 +138,11 @@ class ValkeyServer:
         return ""
 
     def _place_socket(self) -> None:
+        if self._runtime is not None:
+            # Whoever knew the server before it was stopped finds it where it was. A folder that somebody else has made
+            # there meanwhile is refused.
+            self._runtime.mkdir(mode=0o700)
+            return
         if len(os.fsencode(self.socket)) <= _LONGEST_SOCKET:
             return
         for place in (os.environ.get("XDG_RUNTIME_DIR"), tempfile.gettempdir(), "/tmp"):  # noqa: S108 - mkdtemp is private

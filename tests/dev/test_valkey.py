@@ -107,6 +107,17 @@ def test_a_path_too_long_for_a_socket_gets_a_short_private_folder_that_goes_with
     assert not place.exists()
 
 
+def test_a_server_that_is_started_again_is_where_it_was(tmp_path: Path) -> None:
+    server = ValkeyServer(tmp_path / ("long" * 30))
+    server.start()
+    url = server.url
+    server.stop()
+    server.start()
+    assert server.url == url
+    server.stop()
+    assert not server.socket.parent.exists() or server.socket.parent == server.folder
+
+
 def test_a_folder_name_with_blanks_quotes_and_letters_of_all_lands_works(tmp_path: Path) -> None:
     with ValkeyServer(tmp_path / 'Ann\'s "mäil" ?#%20') as server, redis.Redis.from_url(server.url) as client:
         assert client.ping()

@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from mailworker.ledger import Ledger, Pause
 LANE = "default"
 CHILDREN = 4
 _A_DAY = 86_400_000
+_LOOK = 0.01
 ROOT = Path(__file__).parent.parent
 
 
@@ -78,7 +80,9 @@ class Ours:
     env: Mapping[str, str] = field(repr=False)
 
     def hold(self) -> None:
-        """Pause the lane."""
+        """Pause the lane, once what was sent is settled, for that would end the pause."""
+        while self.ledger.stats(LANE).claims:
+            time.sleep(_LOOK)
         self.ledger.release(LANE, [], Pause(_A_DAY, _A_DAY, "measurement"))
 
     def fill(self, mails: int) -> None:

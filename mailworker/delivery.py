@@ -16,8 +16,9 @@ from mailworker.gate import Gate, LaneTerms, Pass
 from mailworker.intake import UnreadableError, open_mail
 from mailworker.ledger import Ledger, LedgerError
 from mailworker.log import logger
+from mailworker.mates import Mates, share, shared
 from mailworker.news import News
-from mailworker.passage import Passage
+from mailworker.passage import QUICK_SECONDS, Passage
 from mailworker.record import Batch, Claim, Claiming, Pause, Settlement, Unreadable
 from mailworker.renewal import Renewer
 from mailworker.sealing import KeyRing
@@ -76,23 +77,26 @@ class Tools:
 
 @dataclass(slots=True)
 class Drain:
-    """One go at a lane: batch after batch, until it is empty, the slice is over or the worker stops.
+    """One go at a lane over one link: batch after batch, until it is empty, the slice is over or the worker stops.
 
-    `who` names the thread to those whom the gate asks.
+    `who` names the thread to those whom the gate asks. `mates`: who else is at it. `is_first`: the bell that is being
+    answered is this one's. `is_waiting`: whether replies took long of late, if that is known.
     """
 
     policy: LanePolicy
     tools: Tools
     who: str
+    mates: Mates
+    is_first: bool = True
     settled: int = 0
-    _until: float = field(default=0.0, init=False)
-    _is_alone: bool = field(default=False, init=False)
-    _is_quick: bool = field(default=False, init=False)
+    is_waiting: bool | None = field(default=None, init=False)
+    _ready_left: int = field(default=0, init=False)
+    _is_unheard: bool = field(default=False, init=False)
+    _is_leaving: bool = field(default=False, init=False)
 
     def run(self) -> int:
         """Work the lane. Returns how many mails were settled. Raises LedgerError when the ledger is out of reach."""
-        self._until = time.monotonic() + self.policy.slice_seconds
-        answering = True
+        answering = self.is_first
         while not self._is_over():
             leave = self._enter()
             if leave is None:
@@ -100,6 +104,8 @@ class Drain:
             with self.tools.gate.returning(leave):
                 if not self._batch(leave, answering=answering):
                     break
+            if not self.is_first and self.is_waiting is False:
+                break  # one link is enough
             answering = False
         return self.settled
 
@@ -113,12 +119,16 @@ class Drain:
 
     def _is_over(self) -> bool:
         # When the broker takes no bells nobody would follow: go on, slice after slice.
-        return self.tools.is_stopping() or (time.monotonic() >= self._until and not self._is_alone)
+        is_late = self.mates.left_seconds() <= 0 and not self._is_unheard
+        return self._is_leaving or self.tools.is_stopping() or is_late
+
+    def _share(self) -> int:
+        return share(self.policy.claiming.limit, self._ready_left, self.mates)
 
     def _enter(self) -> Pass | None:
         """Get leave to send, waiting for it a moment; where it takes longer, have the lane left alone so long."""
         while True:
-            answer = self.tools.gate.enter(self.policy.lane, self.who, self.policy.claiming.limit)
+            answer = self.tools.gate.enter(self.policy.lane, self.who, self._share())
             if isinstance(answer, Pass):
                 return answer
             if answer.ms > _SHORT_WAIT_MS or self._is_over():
@@ -135,14 +145,17 @@ class Drain:
     def _batch(self, leave: Pass, *, answering: bool) -> bool:
         """Claim a batch and work it; False: there was none."""
         tools, claiming = self.tools, self.policy.claiming
-        wanted = replace(claiming, limit=min(claiming.limit, leave.mails))
+        wanted = replace(claiming, limit=min(self._share(), leave.mails))
         batch = tools.ledger.claim(self._lane, wanted, answering=answering)
         if tools.watcher:
             tools.watcher.claimed(batch)
         if batch.bell_due:
-            self._is_alone = not tools.ring(self._lane)
+            self._is_unheard = not tools.ring(self._lane)
         if not batch.mails:
             return False
+        self._ready_left = batch.ready_left
+        if self.mates.pace is not None and self.mates.pace >= QUICK_SECONDS:
+            self.mates.needed(batch.ready_left, self.mates.pace)
         with tools.renewer.holding(self._lane, batch.mails):
             for part, those in self._parts(leave, self._open(batch.mails)):
                 self._send(part, those)
@@ -186,7 +199,7 @@ class Drain:
 
     def _send(self, leave: Pass, mails: list[Mail]) -> None:
         """Deliver mails through one relay: settle as the receipts come in, give back what was not begun."""
-        passage = Passage(mails, self._settle, self._turn, is_quick=self._is_quick)
+        passage = Passage(mails, self._settle, self._turn, self.mates.pace)
         news = News()
         deliveries = self.tools.client(leave.relay).deliver([mail.transaction for mail in mails], passage.permit)
         try:
@@ -195,16 +208,19 @@ class Drain:
                     verdicts = judge(receipt)
                     news.hear(verdicts, receipt)
                     is_clear = passage.tell(index, settlement_of(mails[index], verdicts, self.policy.mails))
+                    is_too_much = shared(passage, self.policy.claiming.limit, self._ready_left, self.mates)
                     # Nobody's fate is open on the wire: the one moment to leave.
-                    if is_clear and self._is_over():
+                    if is_clear and (is_too_much or self._is_over()):
                         break
         except PoolError as error:
             # Our own links are all in use: that says nothing about the relay.
             logger.info("lane %s waits for a free link: %s", self._lane, error)
         except SmtpError as error:
             news.hear_error(error)
+            if self.mates.leave():
+                self._is_leaving, news.trouble = True, None
         finally:
-            self._is_quick = passage.is_quick
+            self.is_waiting = self.is_waiting if passage.is_waiting is None else passage.is_waiting
             try:
                 self._settle(passage.told)
             finally:

@@ -22,6 +22,8 @@ from mailworker.relay_settings import LaneSettings, RelaySettings, Section
 from mailworker.setting_names import nearest, unknown_in_environment, unknown_in_table
 
 PREFIX = "MAILWORKER_"
+MOST_SLICES = 3
+"""Of these a drain takes at most, one after the other."""
 CONFIG_NAME = "MAILWORKER_CONFIG"
 
 
@@ -102,7 +104,8 @@ class WorkerSettings(Section):
     """How workers go about it. The defaults suit almost everybody."""
 
     slice_seconds: float = Field(5.0, gt=0, le=60)
-    """How long one drain goes on before it rings for the next one."""
+    """How long one drain goes on before it rings for the next one; three times as long where it uses several links to
+    a slow relay and no other lane waits."""
     batch_mails: int = Field(50, ge=1, le=500)
     batch_bytes: int = Field(8 * 1024 * 1024, ge=1024)
     lease_seconds: float = Field(8.0, ge=1, le=3600)
@@ -284,7 +287,7 @@ class Settings(BaseSettings):
         # recipient, DATA, and the content by the quarter of a megabyte, each as slow as its timeout allows.
         steps = 8 + self.limits.recipients + self.limits.message_bytes // 250_000
         waits = relay.connect_timeout_seconds + steps * relay.io_timeout_seconds + relay.final_seconds
-        longest = self.worker.slice_seconds + waits
+        longest = MOST_SLICES * self.worker.slice_seconds + waits
         if self.worker.time_limit_seconds <= longest:
             yield (
                 f"worker.time_limit_seconds must exceed {longest:g} s, what the slowest mail may take by the timeouts "

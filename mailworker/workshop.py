@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable
 
 from mailworker.backoff import Backoff, Interval
+from mailworker.crew import Crew, RelayLinks
 from mailworker.delivery import Drain, LanePolicy, Tools, Watcher
 from mailworker.doorway import Doorway, lane_terms
 from mailworker.files import Shelf
@@ -41,6 +42,7 @@ class Workshop:
         self._watcher = watcher
         self._lease_ms = int(runtime.settings.worker.lease_seconds * 1000)
         self._clients: dict[str, SmtpClient] = {}
+        self._links: dict[str, RelayLinks] = {}
         self._lock = threading.Lock()
         self._shelf = Shelf(runtime.ledger.files.read, runtime.keys, _CACHE_BYTES)
         self._encoded = EncodedFiles(_CACHE_BYTES)
@@ -55,7 +57,7 @@ class Workshop:
         for relay in self._runtime.settings.used_relays:
             self.client(relay)
 
-    def drain(self, lane: str, ring: Ring | None = None) -> Drain:
+    def drain(self, lane: str, ring: Ring | None = None) -> Crew:
         """Set up one go at a lane. `ring`: how to call for the next one, by default through Celery."""
         runtime = self._runtime
         settings, worker = runtime.settings.lane(lane), runtime.settings.worker
@@ -78,7 +80,20 @@ class Workshop:
             self._encoded,
             self._watcher,
         )
-        return Drain(policy, tools, f"{self._doorway.who}/{threading.get_ident()}")
+        others = [other for other in runtime.settings.lanes if other != lane]
+        return Crew(
+            # Called in the thread that will be at it.
+            lambda mates, is_first: Drain(
+                policy, tools, f"{self._doorway.who}/{threading.get_ident()}", mates, is_first
+            ),
+            self._links_to(settings.relay[0].relay),
+            lambda: any(map(runtime.ledger.is_rung, others)),
+            policy.slice_seconds,
+        )
+
+    def _links_to(self, relay: str) -> RelayLinks:
+        with self._lock:
+            return self._links.setdefault(relay, RelayLinks(lambda: self.client(relay).pool_status().max_size))
 
     def client(self, relay: str) -> SmtpClient:
         """The process's client of a relay, with its connection pool."""

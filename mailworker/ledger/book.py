@@ -193,8 +193,7 @@ class Ledger:
         """Do `settle` and then `mark_dot` in one call, and answer as both: between two windows nothing else is done."""
         mails = [*(settlement.claim.id for settlement in settlements), *(claim.id for claim in claims)]
         arguments = [len(settlements), self._keep, lease_ms, *_verdicts(settlements), *_fences(claims)]
-        told = self._server.run("turn", self._records(self._keys(lane), mails), arguments)
-        settled = len(settlements)
+        told, settled = self._server.run("turn", self._records(self._keys(lane), mails), arguments), len(settlements)
         return tuple(state.decode() for state in told[:settled]), tuple(ours == 1 for ours in told[settled:])
 
     def release(
@@ -271,6 +270,11 @@ class Ledger:
     def ring(self, lane: str) -> bool:
         """Try to take the bell. True: the caller must publish one. False: one is outstanding already."""
         return bool(self._server.run("ring", self._keys(lane).every, [self._policy.bell_ttl_ms]))
+
+    def is_rung(self, lane: str) -> bool:
+        """Whether a bell is outstanding, so that somebody has yet to come for this lane."""
+        with translated():
+            return bool(self._server.redis.exists(self._keys(lane).bell))
 
     def read(self, mail_id: str) -> MailRecord | None:
         """Read all about a mail but its payload; None if there is no such mail. Raises ValueError if this is no id."""

@@ -9,12 +9,14 @@ import pytest
 from celery.utils.time import get_exponential_backoff_interval
 
 from mailworker.backoff import Backoff
+from mailworker.crew import Crew, RelayLinks
 from mailworker.delivery import Drain, LanePolicy, Tools
 from mailworker.doorway import Doorway
 from mailworker.files import Shelf, seal_file
 from mailworker.gate import LaneTerms
 from mailworker.intake import Intake, Limits
 from mailworker.ledger import Ledger, LedgerUnavailableError
+from mailworker.mates import Mates
 from mailworker.options import Options
 from mailworker.outcome import open_said
 from mailworker.policy.routes import Route
@@ -98,6 +100,10 @@ class Desk:
         self.slice_seconds = 30.0
         self.doorway = Doorway(Settings(), client, lambda relay, links: None)
         self.renewer = Renewer(self.ledger, 60_000)
+        self.links = RelayLinks(lambda: 1)
+        self.links.pace = 0.001  # a near relay, as earlier drains found
+        self.is_wanted = lambda: False
+        self.hired = 0
 
     def accept(self, *recipients: str, count: int = 1, **options: object) -> list[str]:
         email = Email(from_="shop@example.com", to=recipients or ("ann@example.org",), subject="Hi", text_body="Hi.")
@@ -107,6 +113,10 @@ class Desk:
         return [mail.id for mail in mails]
 
     def drain(self) -> int:
+        return Crew(self.hire, self.links, self.is_wanted, self.slice_seconds).run()
+
+    def hire(self, mates: Mates, is_first: object) -> Drain:
+        self.hired += 1
         gate, shelf = self.doorway.gate, Shelf(self.ledger.files.read, self.keys, 1 << 20)
         tools = Tools(
             self.ledger,
@@ -118,7 +128,7 @@ class Desk:
             shelf,
         )
         policy = LanePolicy(self.lane, self.claiming, replace(self.terms, keys=self.keys), self.slice_seconds)
-        return Drain(policy, tools, "thread").run()
+        return Drain(policy, tools, f"thread {self.hired}", mates, bool(is_first))
 
     def ring(self, lane: str) -> bool:
         self.rung.append(lane)

@@ -21,12 +21,12 @@ while #mails < most and looks > 0 and not is_full do
   local taken, leases = {}, {}
   for _, id in ipairs(ids) do
     local record = record_of(id)
-    local state, payload, envelope, letters, told, old, duplicates, priority, accepted, expires, own_most, in_doubt,
-      fence, attempts, version, weight = fields_of(record, 'state', 'payload', 'envelope', 'recipients', 'told',
-        'details', 'possible_duplicates', 'priority', 'accepted', 'expires', 'max_attempts', 'in_doubt', 'fence',
-        'attempts', 'version', 'weight')
-    local flaw = state == 'ready' and flaw_of(payload, letters, version, duplicates, priority, accepted, expires,
-      own_most, fence, attempts, weight)
+    local values = values_of(record, 'version', 'possible_duplicates', 'priority', 'accepted', 'expires',
+      'max_attempts', 'fence', 'attempts', 'weight', 'state', 'payload', 'envelope', 'recipients', 'told', 'details',
+      'in_doubt') or {}
+    local version, duplicates, priority, accepted, expires, own_most, fence, attempts, weight, state, payload, envelope,
+      letters, told, old, in_doubt = unpack(values, 1, 16)
+    local flaw = state == 'ready' and flaw_of(payload, letters, values, 9)
     local attempt = (number(attempts) or 0) + 1
     if state ~= 'ready' then
       if misplaced(record, id, state, READY, keep) then finished(id, 'quarantined') end

@@ -10,9 +10,10 @@ local recovered, expired, in_doubt = 0, {}, {}
 local lost = redis.call('ZRANGEBYSCORE', CLAIMS, '-inf', int(NOW), 'LIMIT', 0, most)
 for _, id in ipairs(lost) do
   local record = record_of(id)
-  local state, phase, letters, accepted, expires, own, fence, duplicates, payload = fields_of(record, 'state', 'phase',
-    'recipients', 'accepted', 'expires', 'in_doubt', 'fence', 'possible_duplicates', 'payload')
-  local flaw = state == 'sending' and flaw_of(payload, letters, accepted, expires, fence, duplicates)
+  local values = values_of(record, 'accepted', 'expires', 'fence', 'possible_duplicates', 'state', 'phase',
+    'recipients', 'in_doubt', 'payload') or {}
+  local accepted, expires, _, _, state, phase, letters, own, payload = unpack(values, 1, 9)
+  local flaw = state == 'sending' and flaw_of(payload, letters, values, 4)
   local is_expired = expires and not flaw and tonumber(expires) <= NOW
   if state ~= 'sending' then
     misplaced(record, id, state, CLAIMS, keep)

@@ -29,7 +29,7 @@ for n = 1, #waiting, 2 do
   local state, priority, expires = fields_of(record, 'state', 'priority', 'expires')
   if state ~= 'scheduled' and state ~= 'deferred' then
     misplaced(record, id, state, DUE, keep)
-  elseif not is_number(expires) then
+  elseif expires and not number(expires) then
     quarantine(record, id, 'one of its numbers makes no sense', keep)
   elseif expires and tonumber(expires) <= NOW then
     expire(record, id, keep)

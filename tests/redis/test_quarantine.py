@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 LANE = "news"
 HOUR = 3_600_000
 NUMBERS = ("attempts", "fence", "accepted", "priority", "expires", "possible_duplicates", "max_attempts", "version")
-GARBAGE = (b"", b"x", b"nan", b"1e5", b"\xff", b"9" * 30)
+GARBAGE = (b"", b"x", b"nan", b"1,5", b"\xff", b"9" * 30)
 
 
 def damage(rig: Rig, mail_id: str, field: str, value: bytes) -> None:

@@ -12,11 +12,13 @@ import redis
 import trustme
 from kombu import Connection
 
-from mailworker import Email, LedgerError, app, send_email
+from mailworker import Attachment, Email, LedgerError, app, send_email
 from mailworker.celery import configuration
 from mailworker.dev.mailbox import Mailbox
 from mailworker.ledger import Roll
 from mailworker.record import MailState
+from mailworker.rotation import reseal, take_census
+from mailworker.sealing import KeyRing, new_key
 from tests.system.conftest import Post, wait_until
 from tests.system.nodes import Node, Rabbit, free_ports, system_redis, until
 from tests.system.test_workers import message_id_of
@@ -191,9 +193,17 @@ def test_a_cluster_holds_the_ledger_each_lane_in_one_slot(settle, cluster, nodes
     )
     results = [result for lane in lanes for result in some_mails(30, lane=lane, idempotency_key=f"{lane}-key")]
     later = send_email.apply_async((email(99),), lane="news", countdown=3600)
+    terms = Attachment("terms.pdf", "application/pdf", bytes(50_000))
+    with_file = email(98).model_copy(update={"attachments": (terms,)})
+    results += [send_email.delay(with_file, lane=lane) for lane in lanes]
+    assert take_census(app.runtime.ledger.seals).files.total() == len(lanes)
     worker = post.worker("-c", "2")
     all_arrived(post, results)
     assert len(post.stored()) == len(results)
+    runtime = app.runtime
+    assert reseal(runtime.ledger.seals, runtime.ledger.files, KeyRing.parse([new_key("2026")]), lambda *_: None) == 0
+    census = take_census(runtime.ledger.seals)
+    assert (census.ended, census.files.total()) == (Counter({"2026": len(results)}), 0)
     assert later.report().state == "scheduled"
     assert app.runtime.cancel(later.id) == "cancelled"
     assert results[0].get(timeout=20)["state"] == "sent"

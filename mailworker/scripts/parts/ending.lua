@@ -16,7 +16,7 @@ local function close(record, id, state, keep, ...)
     redis.call('ZADD', UNTOLD, int(NOW), id)
     ms = math.max(ms, A_WEEK)
   end
-  if state == 'sent' then drop_files(files) end
+  if files and state == 'sent' then drop_files(files) end
   -- A record that holds files is not to vanish by itself: `wake` ends it when its time is over.
   if state == 'sent' or not files then redis.call('PEXPIRE', record, int(ms)) end
   redis.call('PUBLISH', PREFIX .. 'ended:' .. id, state)

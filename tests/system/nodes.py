@@ -124,6 +124,9 @@ class Rabbit:
             "ERL_EPMD_ADDRESS": "127.0.0.1",
         }
         self.url = f"amqp://guest:guest@127.0.0.1:{self.port}//"
+        # Erlang's port mapper: started by RabbitMQ it would be a daemon that outlives it.
+        self.mapper = Node(folder, mapper, ["epmd"], self.env)
+        until(lambda: socket.create_connection(("127.0.0.1", mapper), 1).close() is None, "the port mapper listens")
         self.start()
 
     def start(self) -> None:
@@ -140,8 +143,7 @@ class Rabbit:
 
     def close(self) -> None:
         self.kill()
-        # The port mapper is a daemon of its own.
-        subprocess.run(["epmd", "-kill"], env=self.env, check=False, capture_output=True, timeout=20)
+        self.mapper.kill()
 
 
 def system_redis() -> Path:

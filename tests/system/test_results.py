@@ -29,6 +29,7 @@ def end(letters: str) -> None:
 @pytest.mark.parametrize("frozen_at", ["before", "while listening"])
 def test_a_ledger_that_stands_still_does_not_hold_who_waits_with_a_timeout(post, environment, frozen_at):
     environment.setenv("MAILWORKER_REDIS__TIMEOUT_SECONDS", "60")
+    environment.setenv("MAILWORKER_WORKER__LEASE_SECONDS", "300")
     app.forget_runtime()
     result = send_email.delay(email())
     began = time.monotonic()

@@ -91,7 +91,7 @@ class Ours:
 
     def go(self) -> None:
         """End the pause; the watch finds the mails."""
-        self.ledger.resume(LANE)
+        self.ledger.pauses.resume(LANE)
 
     def offer(self, rate: int, seconds: int) -> float:
         """Hand over mails by `.delay()`."""

@@ -37,6 +37,8 @@ _INSIST_SECONDS = 60.0
 # A shorter wait for a limit is not worth another bell; after a longer one things may be different anyway.
 _SHORT_WAIT_MS, _LONGEST_REST_MS = 1000, 60_000
 _LOOK_UP_SECONDS = 0.05
+# Somebody who pauses a lane waits for it: so long at most, and then for the window on the wire.
+_PAUSE_SEEN_SECONDS = 0.5
 _SENT = "sent"
 
 
@@ -93,6 +95,8 @@ class Drain:
     _ready_left: int = field(default=0, init=False)
     _is_unheard: bool = field(default=False, init=False)
     _is_leaving: bool = field(default=False, init=False)
+    _looked_at: float = field(default_factory=time.monotonic, init=False)
+    _is_held: bool = field(default=False, init=False)
 
     def run(self) -> int:
         """Work the lane. Returns how many mails were settled. Raises LedgerError when the ledger is out of reach."""
@@ -117,10 +121,21 @@ class Drain:
     def _keys(self) -> KeyRing:
         return self.policy.mails.keys
 
+    def _is_paused(self) -> bool:
+        """Whether a person has paused the lane, as of a moment ago. Claims ask by themselves, but a batch may last."""
+        now = time.monotonic()
+        if now - self._looked_at > _PAUSE_SEEN_SECONDS:
+            self._looked_at = now
+            try:
+                self._is_held = self.tools.ledger.pauses.by_hand_ms(self._lane) > 0
+            except LedgerError as error:
+                logger.debug("whether lane %s is paused is not known: %s", self._lane, error)
+        return self._is_held
+
     def _is_over(self) -> bool:
         # When the broker takes no bells nobody would follow: go on, slice after slice.
         is_late = self.mates.left_seconds() <= 0 and not self._is_unheard
-        return self._is_leaving or self.tools.is_stopping() or is_late
+        return self._is_leaving or self.tools.is_stopping() or is_late or self._is_paused()
 
     def _share(self) -> int:
         return share(self.policy.claiming.limit, self._ready_left, self.mates)
@@ -133,7 +148,7 @@ class Drain:
                 return answer
             if answer.ms > _SHORT_WAIT_MS or self._is_over():
                 logger.info("lane %s waits: %s", self._lane, answer.reason)
-                self.tools.ledger.rest(self._lane, min(answer.ms, _LONGEST_REST_MS), answer.reason)
+                self.tools.ledger.pauses.rest(self._lane, min(answer.ms, _LONGEST_REST_MS), answer.reason)
                 return None
             self._wait(answer.ms / 1000)
 

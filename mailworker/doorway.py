@@ -45,14 +45,18 @@ class Doorway:
         return Links(self._server.run, self._server.read, self._keys.links(scope, name), most)
 
     def _breaker(self, name: str, relay: RelaySettings) -> Breaker:
-        policy = BreakerPolicy(
-            failures=relay.breaker_failures,
-            window_ms=int(relay.breaker_window_seconds * 1000),
-            recovery_ms=int(relay.breaker_recovery_seconds * 1000),
-            successes=relay.breaker_successes,
-            probes=relay.breaker_probes,
-        )
-        return Breaker(self._server.run, self._server.read, self._keys, name, policy)
+        return Breaker(self._server.run, self._server.read, self._keys, name, breaker_policy(relay))
+
+
+def breaker_policy(relay: RelaySettings) -> BreakerPolicy:
+    """Say when a relay's breaker opens and closes, as the fleet reads it."""
+    return BreakerPolicy(
+        failures=relay.breaker_failures,
+        window_ms=int(relay.breaker_window_seconds * 1000),
+        recovery_ms=int(relay.breaker_recovery_seconds * 1000),
+        successes=relay.breaker_successes,
+        probes=relay.breaker_probes,
+    )
 
 
 def lane_terms(name: str, lane: LaneSettings) -> LaneTerms:

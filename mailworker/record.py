@@ -341,4 +341,5 @@ class LaneStats:
     paused_ms: int
     pause_failures: int
     pause_reason: str
+    is_paused_by_hand: bool
     counts: dict[str, int]

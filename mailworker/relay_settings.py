@@ -66,6 +66,7 @@ _Written = PlainSerializer(lambda items: ", ".join(map(str, items)), return_type
 Rates = Annotated[tuple[Rate, ...], _each(Rate.parse), _Written]
 DomainRates = Annotated[tuple[DomainRate, ...], _each(DomainRate.parse), _Written]
 Spans = Annotated[tuple[Hours, ...], _each(Hours.parse), _Written]
+Paths = Annotated[tuple[Path, ...], BeforeValidator(_items)]
 Counts = Annotated[tuple[int, ...], BeforeValidator(_items), _Written]
 Routes = Annotated[
     tuple[Route, ...],
@@ -97,7 +98,7 @@ class RelaySettings(Section):
     `io_timeout_seconds`, which is what RFC 5321 asks for."""
     allow_plaintext: bool = False
     """Speak without TLS to a host that is not this machine."""
-    ca_certs: tuple[Path, ...] = ()
+    ca_certs: Paths = ()
     """Files or folders of certificates to trust besides the system's."""
     server_name: str | None = None
     """The name that the certificate must bear, if it is not `host`."""

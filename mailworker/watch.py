@@ -46,7 +46,7 @@ class Lookout:
         """End the pauses of earlier failures: whoever starts a worker may have mended what they were for."""
         for lane in self._lanes:
             try:
-                if self._ledger.resume(lane):
+                if self._ledger.pauses.resume(lane):
                     logger.warning("lane %s was paused; its relay is tried again now", lane)
             except LedgerError as error:
                 logger.warning("the watch cannot reach the ledger: %s", error)

@@ -5,7 +5,9 @@ from collections.abc import Iterator, Sequence
 
 import click
 
+from mailworker.cli.lane import told_pause
 from mailworker.cli.output import print_json, print_table
+from mailworker.cli.relay import print_relays
 from mailworker.health import Seen, faults_of_life
 from mailworker.ledger import LaneStats, Roll
 
@@ -14,19 +16,23 @@ from mailworker.ledger import LaneStats, Roll
 @click.option("--lane", "only", help="This lane alone.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(only: str | None, as_json: bool) -> None:  # noqa: FBT001 - click's option
-    """Show what each lane holds (mails in line, waiting for their time, being sent, given up), and who works."""
+    """Show what each lane holds (in line, waiting for their time, being sent, given up), how relays are, who works."""
     from mailworker.celery import app  # noqa: PLC0415 - help must be quick
+    from mailworker.steering import Steering  # noqa: PLC0415 - the same
 
     runtime = app.runtime
     if only is not None:
         runtime.settings.lane(only)
     lanes = {name: runtime.ledger.stats(name) for name in ([only] if only else sorted(runtime.settings.lanes))}
+    relays = [] if only is not None else Steering(runtime).relays()
     workers = Roll(runtime.redis, runtime.settings.redis.prefix).read()
     if only is not None:
         workers = tuple(seen for seen in workers if only in seen.sign.lanes)
     if as_json:
         told = [dataclasses.asdict(seen) | {"alive": seen.is_alive} for seen in workers]
-        print_json({"lanes": {name: dataclasses.asdict(stats) for name, stats in lanes.items()}, "workers": told})
+        all_relays = {relay.name: dataclasses.asdict(relay) for relay in relays}
+        all_lanes = {name: dataclasses.asdict(stats) for name, stats in lanes.items()}
+        print_json({"lanes": all_lanes, "relays": all_relays, "workers": told})
         return
     print_table(
         ("lane", "ready", "oldest", "due", "sending", "sent", "dead", "in doubt", "quarantined", "note"),
@@ -46,6 +52,9 @@ def command(only: str | None, as_json: bool) -> None:  # noqa: FBT001 - click's 
             for name, stats in lanes.items()
         ],
     )
+    if relays:
+        click.echo()
+        print_relays(relays)
     click.echo()
     _print_workers(workers)
 
@@ -77,6 +86,6 @@ def _ago(seconds: float | None, age: float) -> str:
 
 def _notes(stats: LaneStats) -> Iterator[str]:
     if stats.paused_ms:
-        yield f"paused {stats.paused_ms / 1000:.0f} s: {stats.pause_reason}"
+        yield f"paused {told_pause(stats.paused_ms)}: {stats.pause_reason}"
     if stats.unreadable:
         yield f"{stats.unreadable} unreadable: they wait for a key or a newer version"

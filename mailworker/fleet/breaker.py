@@ -92,14 +92,14 @@ class Breaker:
         """Take an admission back that was not used, so that somebody else may probe."""
         self._record(who, epoch, "")
 
-    def switch(self, state: BreakerState, reason: str = "by hand") -> BreakerState:
-        """Close it, open it for a recovery time, or hold it open. Gives the state before.
+    def switch(self, state: BreakerState, reason: str = "by hand", open_ms: int | None = None) -> BreakerState:
+        """Close it, open it for a recovery time or for `open_ms`, or hold it open. Gives the state before.
 
         Raises ValueError for half open.
         """
         if state is BreakerState.HALF_OPEN:
             raise ValueError("a breaker becomes half open by itself")
-        before = self._run("relay/switch", self._keys, [state.value, self.policy.recovery_ms, reason])
+        before = self._run("relay/switch", self._keys, [state.value, open_ms or self.policy.recovery_ms, reason])
         return BreakerState(before.decode())
 
     def report(self) -> BreakerReport:

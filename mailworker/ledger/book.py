@@ -17,6 +17,7 @@ from mailworker.keys import LaneKeys, lane_of
 from mailworker.ledger.errors import LedgerError, LedgerUnavailableError, translated
 from mailworker.ledger.files import Files
 from mailworker.ledger.outbox import Outbox
+from mailworker.ledger.pauses import Pauses
 from mailworker.ledger.reading import RECORD_FIELDS, no_record, read_claim, read_record, read_stats
 from mailworker.ledger.seals import Seals
 from mailworker.ledger.server import Server
@@ -100,6 +101,7 @@ class Ledger:
         self._prefix = prefix
         self.seals = Seals(self._server, prefix)
         self.files = Files(self._server, prefix)
+        self.pauses = Pauses(self._server, prefix)
         self._keep = self._policy.keep
         self.outbox = Outbox(self._server, prefix, self._keep)
         self._has_told_of_newer = False
@@ -257,15 +259,6 @@ class Ledger:
         with translated():
             mails: Any = self._server.redis.zrevrange(self._keys(lane).parked(state), 0, limit - 1)
         return tuple(mail.decode() for mail in mails)
-
-    def rest(self, lane: str, ms: int, reason: str, *, by_hand: bool = False) -> bool:
-        """Leave the lane alone for so long. False: a person has paused it, and only a person may say otherwise."""
-        arguments: list[bytes | str | int] = [ms, _octets(reason[:_MOST_ERROR]), int(by_hand)]
-        return bool(self._server.run("rest", self._keys(lane).every, arguments))
-
-    def resume(self, lane: str, *, by_hand: bool = False) -> bool:
-        """Leave the lane alone no longer. False: it was not paused, or by a person, and this is not by hand."""
-        return bool(self._server.run("resume", self._keys(lane).every, [int(by_hand)]))
 
     def ring(self, lane: str) -> bool:
         """Try to take the bell. True: the caller must publish one. False: one is outstanding already."""

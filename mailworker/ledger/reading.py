@@ -105,7 +105,8 @@ def _read(mail_id: str, field: Mapping[str, bytes | None], payload_bytes: int) -
 
 def read_stats(answer: list[Any]) -> LaneStats:
     """Read the answer of the script `stats`."""
-    (ready, due, claims, dead, in_doubt, quarantined, unreadable), oldest, paused, failures, reason, counts = answer
+    homes, oldest, paused, failures, reason, counts, by_hand = answer
+    ready, due, claims, dead, in_doubt, quarantined, unreadable = homes
     return LaneStats(
         ready=ready,
         due=due,
@@ -118,6 +119,7 @@ def read_stats(answer: list[Any]) -> LaneStats:
         paused_ms=paused,
         pause_failures=failures,
         pause_reason=_text(reason),
+        is_paused_by_hand=by_hand == 1,
         counts={_text(name): _number(number) for name, number in zip(counts[::2], counts[1::2], strict=True)},
     )
 

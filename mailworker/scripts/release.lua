@@ -19,7 +19,7 @@ for n = 1, #KEYS - 8 do
     released = released + 1
   end
 end
-if ARGV[1] ~= '' then
+if ARGV[1] ~= '' and not is_by_hand() then
   local failures = tonumber(redis.call('HGET', PAUSE, 'failures') or 0)
   local left = paused()
   if left == 0 then redis.call('HDEL', PAUSE, 'kind') end

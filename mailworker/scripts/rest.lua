@@ -2,8 +2,8 @@
 -- KEYS     lane
 -- ARGV     ms, reason, by hand 0|1 (then only a person ends it). Whoever rings afterwards finds that nobody was told.
 -- ANSWERS  1, or 0 where a person has paused it
--- PARTS    lane clock room
-if ARGV[3] == '0' and redis.call('HGET', PAUSE, 'kind') == 'hand' then return 0 end
+-- PARTS    lane clock room bell
+if ARGV[3] == '0' and is_by_hand() then return 0 end
 redis.call('HSET', PAUSE, 'until', int(NOW + ARGV[1]), 'reason', ARGV[2], 'kind', ARGV[3] == '1' and 'hand' or 'rest')
 redis.call('DEL', BELL)
 return 1

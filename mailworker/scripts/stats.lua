@@ -3,7 +3,7 @@
 -- ARGV     -
 -- ANSWERS  numbers of mails: ready, due, claims, dead, in doubt, quarantined, unreadable; ms since the
 --          oldest ready mail was accepted or due, -1 if there is none; ms paused; failures, reason of the
---          pause; the counters: name, number, ...
+--          pause; the counters: name, number, ...; 1 if a person has paused it, else 0
 -- PARTS    lane clock bell reading unreadable
 local oldest = nil
 for rank = 0, 10 do
@@ -22,4 +22,5 @@ end
 held[#held + 1] = redis.call('ZCOUNT', UNREADABLE, int(NOW - 3 * PUT_OFF), '+inf')
 local age = oldest and math.max(0, NOW - oldest) or -1
 local failures, reason = unpack(redis.call('HMGET', PAUSE, 'failures', 'reason'))
-return {held, age, paused(), tonumber(failures or 0), reason, redis.call('HGETALL', COUNTS)}
+return {held, age, paused(), tonumber(failures or 0), reason, redis.call('HGETALL', COUNTS),
+  is_by_hand() and 1 or 0}

@@ -91,6 +91,11 @@ class Conversation:
         """What SASL can bind to; None in clear text, and over streams that cannot tell."""
         return self._stream.channel_binding() if isinstance(self._stream, BindableStream) else None
 
+    @property
+    def peer_certificate(self) -> bytes | None:
+        """The server's certificate in DER; None in clear text, and over streams that cannot tell."""
+        return self._stream.peer_certificate() if isinstance(self._stream, SocketStream) else None
+
     def ask(self, command: Command) -> Reply:
         """Say one command and wait for its reply."""
         self.say(command)

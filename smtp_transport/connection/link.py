@@ -34,6 +34,7 @@ from smtp_transport.receipt import Receipt
 from smtp_transport.reply import Reply
 from smtp_transport.stream import Dialer, Stream, open_stream
 from smtp_transport.tls import TlsSessions
+from smtp_transport.tls.certificate import Certificate
 from smtp_transport.wire import WireMode, WireProtocol
 
 _FAREWELL: Final = 5.0
@@ -141,6 +142,11 @@ class Connection:
     def banner(self) -> str:
         """The text of the greeting."""
         return self._opened.banner
+
+    def certificate(self) -> Certificate | None:
+        """Read the server's certificate, for whom and until when it is; None in clear text, or if it cannot be read."""
+        der = self._talk.peer_certificate
+        return Certificate.parse(der) if der else None
 
     def info(self) -> ConnectionInfo:
         """Describe this link."""

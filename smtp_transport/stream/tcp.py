@@ -65,6 +65,10 @@ class SocketStream:
         """Tell what SASL can bind to; None in clear text."""
         return channel_binding(self._socket) if isinstance(self._socket, ssl.SSLSocket) else None
 
+    def peer_certificate(self) -> bytes | None:
+        """Give the server's certificate in DER; None in clear text."""
+        return self._socket.getpeercert(binary_form=True) if isinstance(self._socket, ssl.SSLSocket) else None
+
     @property
     def resumed_session(self) -> bool:
         """Whether TLS took up an earlier session, so that no certificates were exchanged."""

@@ -148,7 +148,7 @@ def test_a_relay_held_by_hand_is_left_alone_until_it_is_closed_by_hand(desk):  #
     desk.drain()
     assert desk.state(mail) == "ready"
     desk.doorway.breakers["default"].switch(BreakerState.CLOSED)
-    desk.ledger.resume(LANE)
+    desk.ledger.pauses.resume(LANE)
     desk.drain()
     assert desk.state(mail) == "sent"
 
@@ -227,13 +227,13 @@ def test_too_many_connections_lower_what_all_may_have(desk):  # noqa: F811
 
 
 def test_a_pause_by_hand_is_ended_by_hand_only(desk, client):  # noqa: F811
-    desk.ledger.rest(LANE, 60_000, "stop the presses", by_hand=True)
+    desk.ledger.pauses.rest(LANE, 60_000, "stop the presses", by_hand=True)
     (mail,) = desk.accept()
-    assert not desk.ledger.rest(LANE, 1, "a limit")
-    assert not desk.ledger.resume(LANE)
+    assert not desk.ledger.pauses.rest(LANE, 1, "a limit")
+    assert not desk.ledger.pauses.resume(LANE)
     desk.drain()
     assert desk.state(mail) == "ready"
-    assert desk.ledger.resume(LANE, by_hand=True)
+    assert desk.ledger.pauses.resume(LANE, by_hand=True)
     desk.drain()
     assert desk.state(mail) == "sent"
 
@@ -245,3 +245,24 @@ def test_what_was_granted_and_not_used_is_given_back(desk):  # noqa: F811
     answer = desk.doorway.gate.enter(desk.lane, "w", 50)
     assert isinstance(answer, Pass)
     assert answer.mails == 48
+
+
+def test_a_pause_by_hand_stops_a_drain_between_two_windows(desk, monkeypatch):  # noqa: F811
+    monkeypatch.setattr("mailworker.delivery._PAUSE_SEEN_SECONDS", 0.0)
+    mails = desk.accept(count=30)
+
+    def pause(index, mail):
+        if index == 2:
+            desk.ledger.pauses.rest(LANE, 3_600_000, "stop", by_hand=True)
+        return receipt(mail, Phase.DOT, Reply(250))
+
+    desk.wire.script = pause
+    desk.drain()
+    counted = states(desk, mails)
+    assert counted["sent"] < 15
+    assert counted["sent"] + counted["ready"] == 30
+    assert {desk.ledger.read(mail).attempts for mail in mails if desk.state(mail) == "ready"} == {0}
+    desk.wire.script = Wire().script
+    desk.ledger.pauses.resume(LANE, by_hand=True)
+    desk.drain()
+    assert states(desk, mails) == {"sent": 30}

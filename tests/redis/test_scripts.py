@@ -24,6 +24,7 @@ TRANSITIONS = {"accept", "claim", "mark_dot", "settle", "turn", "release", "rene
     "postpone",
     "rest",
     "resume",
+    "paused_by_hand",
     "requeue",
     "set_aside",
     "store_file",
@@ -94,7 +95,7 @@ def test_a_part_is_named_if_and_only_if_it_is_used(name: str) -> None:
         assert not names or any(re.search(rf"\b{n}\b", others) for n in names), part
 
 
-@pytest.mark.parametrize("name", sorted(TRANSITIONS - {"accept", "stats", "heads", "store_file"}))
+@pytest.mark.parametrize("name", sorted(TRANSITIONS - {"accept", "stats", "heads", "store_file", "paused_by_hand"}))
 def test_a_script_that_workers_need_makes_room_before_it_writes(name: str) -> None:
     text = load_script(name).text.decode()
     writes = [m.start() for m in re.finditer(r"redis\.call\('(HSET|SET|ZADD|HINCRBY|DEL|HDEL|ZREM|PEXPIRE)'", text)]
@@ -140,9 +141,10 @@ def test_a_script_gets_as_many_keys_as_its_header_names(rig: Rig) -> None:
     rig.ledger.release("news", [first, second, third], Pause(1, 1, "why"))
     rig.ledger.sweep("news")
     rig.ledger.ring("news")
-    rig.ledger.rest("news", 1, "why")
+    rig.ledger.pauses.rest("news", 1, "why")
     rig.ledger.postpone("news", [first, second, third], [1, 1, 1])
-    rig.ledger.resume("news")
+    rig.ledger.pauses.by_hand_ms("news")
+    rig.ledger.pauses.resume("news")
     rig.ledger.stats("news")
     rig.ledger.set_aside("news", [Unreadable(mail.id, 9, "", may_heal=True) for mail in mails])
     rig.ledger.files.store("news", "f" * 64, b"content")

@@ -113,7 +113,7 @@ class WholeMachine(LedgerMachine):
 
     @rule()
     def resume(self) -> None:
-        assert self.ledger.resume(LANE) == (self.model.is_paused or self.model.failures > 0)
+        assert self.ledger.pauses.resume(LANE) == (self.model.is_paused or self.model.failures > 0)
         self.model.is_paused, self.model.failures = False, 0
 
     # bells

@@ -1,0 +1,83 @@
+"""`mailworker lane`: pause and resume lanes, for all workers at once."""
+
+import dataclasses
+import re
+
+import click
+
+from mailworker.cli.output import print_json, print_table
+
+_UNITS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
+
+
+def _seconds(_context: click.Context, _parameter: click.Parameter, value: str | None) -> float | None:
+    """Read a time as people write it."""
+    if value is None:
+        return None
+    found = re.fullmatch(r"(\d{1,7}(?:\.\d{1,3})?)\s*(s|min|m|h|d)", value.strip().lower())
+    if not found or not float(found[1]):
+        raise click.BadParameter("write it as 90s, 30min, 2h or 1d")
+    return float(found[1]) * _UNITS[found[2]]
+
+
+@click.group("lane")
+def command() -> None:
+    """Pause and resume lanes, for all workers at once."""
+
+
+@command.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def list_(as_json: bool) -> None:  # noqa: FBT001 - click's option
+    """List the lanes, with their relays and pauses."""
+    from mailworker.celery import app  # noqa: PLC0415 - help must be quick
+    from mailworker.policy.routes import Route  # noqa: PLC0415 - the same
+    from mailworker.steering import Steering  # noqa: PLC0415 - the same
+
+    lanes = Steering(app.runtime).lanes()
+    relays = {name: Route.write_all(app.runtime.settings.lanes[name].relay) for name in lanes}
+    if as_json:
+        print_json({name: dataclasses.asdict(stats) | {"relay": relays[name]} for name, stats in lanes.items()})
+        return
+    head = ("lane", "relay", "ready", "due", "sending", "paused", "why")
+    rows = [
+        (name, relays[name], stats.ready, stats.due, stats.claims, told_pause(stats.paused_ms), stats.pause_reason)
+        if stats.paused_ms
+        else (name, relays[name], stats.ready, stats.due, stats.claims, "-", "")
+        for name, stats in lanes.items()
+    ]
+    print_table(head, rows)
+
+
+@command.command("pause")
+@click.argument("lane")
+@click.option(
+    "--for",
+    "seconds",
+    callback=_seconds,
+    metavar="TIME",
+    help="For so long, e.g. 30min, 2h or 1d; else until it is resumed.",
+)
+@click.option("--reason", default="by hand", show_default=True, help="Why; shown wherever the pause is.")
+def pause(lane: str, seconds: float | None, reason: str) -> None:
+    """Leave a lane alone. What is on the wire ends first, a second later nothing more goes; mails stay in line."""
+    from mailworker.celery import app  # noqa: PLC0415 - help must be quick
+    from mailworker.steering import Steering  # noqa: PLC0415 - the same
+
+    Steering(app.runtime).pause(lane, seconds, reason)
+    click.echo(f"lane {lane} is paused " + (f"for {seconds:g} s" if seconds else "until it is resumed"))
+
+
+@command.command("resume")
+@click.argument("lane")
+def resume(lane: str) -> None:
+    """Let a lane go on at once."""
+    from mailworker.celery import app  # noqa: PLC0415 - help must be quick
+    from mailworker.steering import Steering  # noqa: PLC0415 - the same
+
+    was_paused = Steering(app.runtime).resume(lane)
+    click.echo(f"lane {lane} goes on" if was_paused else f"lane {lane} was not paused")
+
+
+def told_pause(ms: int) -> str:
+    """Say for how much longer a lane is left alone."""
+    return "until resumed" if ms > 365 * 86_400_000 else f"{ms / 1000:.0f} s"

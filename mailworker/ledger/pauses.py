@@ -1,0 +1,34 @@
+"""Lanes that are left alone for a while: because something else has to happen first, or because a person wants it so.
+
+Law: what a person has paused only a person resumes, until its time is over.
+"""
+
+from mailworker.keys import LaneKeys
+from mailworker.ledger.server import Server
+
+_MOST_REASON = 500
+
+
+class Pauses:
+    """The pauses of all lanes. Methods raise LedgerError."""
+
+    def __init__(self, server: Server, prefix: str) -> None:
+        self._server = server
+        self._prefix = prefix
+
+    def rest(self, lane: str, ms: int, reason: str, *, by_hand: bool = False) -> bool:
+        """Leave the lane alone for so long. False: a person has paused it, and only a person may say otherwise."""
+        arguments: list[bytes | str | int] = [ms, reason[:_MOST_REASON].encode("utf-8", "replace"), int(by_hand)]
+        return bool(self._server.run("rest", self._keys(lane), arguments))
+
+    def resume(self, lane: str, *, by_hand: bool = False) -> bool:
+        """Leave the lane alone no longer. False: it was not paused, or by a person, and this is not by hand."""
+        return bool(self._server.run("resume", self._keys(lane), [int(by_hand)]))
+
+    def by_hand_ms(self, lane: str) -> int:
+        """Tell for how long a person wants the lane left alone; 0: not at all."""
+        ms: int = self._server.run("paused_by_hand", self._keys(lane), [])
+        return ms
+
+    def _keys(self, lane: str) -> tuple[str, ...]:
+        return LaneKeys(self._prefix, lane).every

@@ -1,0 +1,117 @@
+"""What a person does to relays and lanes takes effect at once, everywhere."""
+
+import pytest
+
+from mailworker import Email, app, send_email
+from mailworker.fleet import FleetKeys, Links
+from mailworker.ledger import Server
+from tests.relays.conftest import run, told
+
+EMAIL = Email(from_="shop@example.com", to="ann@example.org", subject="Hi", text_body="Hi.")
+HOURS_MS = 3_600_000
+
+
+@pytest.fixture(autouse=True)
+def settings(configure):
+    configure(
+        RELAYS__DEFAULT__HOST="localhost",
+        RELAYS__B__HOST="b.example.com",
+        RELAYS__B__LIMITS="5/s",
+        RELAYS__B__ALL_CONNECTIONS="7",
+        LANES__NEWS__RELAY="b, default",
+    )
+
+
+def ledger():
+    return app.runtime.ledger
+
+
+@pytest.mark.parametrize(("word", "state"), [("open", "open"), ("hold", "held")])
+def test_a_breaker_is_opened_by_hand_with_its_reason_and_closed_again(word, state):
+    assert run("relay", word, "b", "--reason", "maintenance") == f"relay b: closed -> {state}\n"
+    shown = told("relay", "show", "b")
+    assert (shown["state"], shown["reason"], shown["place"]) == (state, "maintenance", "b.example.com:587")
+    assert (shown["retry_ms"] > 0) == (state == "open")
+    assert "maintenance" in run("relay", "show", "b")
+    assert "maintenance" in run("relay", "list")
+    assert run("relay", "close", "b") == f"relay b: {state} -> closed\n"
+    assert told("relay", "show", "b")["reason"] == ""
+
+
+def test_closing_a_relay_ends_the_rests_of_its_lanes_and_rings(rung):
+    for lane in ("news", "default"):
+        send_email.apply_async((EMAIL,), lane=lane)
+        ledger().pauses.rest(lane, 60_000, "relay b is left alone")
+    rung.clear()
+    run("relay", "close", "b")
+    assert (ledger().stats("news").paused_ms, rung) == (0, ["news"])
+    assert ledger().stats("default").paused_ms > 0
+
+
+def test_closing_a_relay_leaves_a_lane_alone_that_a_person_paused(rung):
+    send_email.apply_async((EMAIL,), lane="news")
+    run("lane", "pause", "news")
+    rung.clear()
+    run("relay", "close", "b")
+    assert ledger().stats("news").is_paused_by_hand
+    assert rung == []
+
+
+def test_a_rate_is_pinned_until_it_is_unpinned():
+    run("relay", "pin", "b", "2.5")
+    assert told("relay", "show", "b")["rate"] == 2.5
+    assert "2.5/s pinned" in run("relay", "list")
+    run("relay", "unpin", "b")
+    assert (told("relay", "show", "b")["rate"], told("relay", "show", "b")["is_pinned"]) == (None, False)
+    assert "Invalid value" in run("relay", "pin", "b", "0", status=2)
+
+
+def test_the_connections_that_are_held_are_shown():
+    server = Server(app.runtime.redis)
+    links = Links(server.run, server.read, FleetKeys("mw").links("relay", "b"), 7)
+    links.lease("one", 3, 60_000)
+    links.lease("two", 2, 60_000)
+    shown = told("relay", "list")["b"]
+    assert (shown["connections"], shown["processes"], shown["most_connections"]) == (5, 2, 7)
+    assert "5/7" in run("relay", "list")
+
+
+@pytest.mark.parametrize(("time", "ms"), [("2h", 2 * HOURS_MS), ("90s", 90_000), ("30min", 1_800_000)])
+def test_a_lane_is_paused_for_a_time_and_resumed(rung, time, ms):
+    send_email.apply_async((EMAIL,), lane="news")
+    run("lane", "pause", "news", "--for", time, "--reason", "stop the presses")
+    lane = told("lane", "list")["news"]
+    assert (lane["pause_reason"], lane["is_paused_by_hand"]) == ("stop the presses", True)
+    assert ms - 10_000 < lane["paused_ms"] <= ms
+    assert "stop the presses" in run("lane", "list")
+    rung.clear()
+    assert run("lane", "resume", "news") == "lane news goes on\n"
+    assert rung == ["news"]
+    assert run("lane", "resume", "news") == "lane news was not paused\n"
+
+
+def test_a_pause_without_an_end_lasts_until_it_is_resumed():
+    run("lane", "pause", "news")
+    assert "until resumed" in run("status")
+    assert "90s, 30min, 2h or 1d" in run("lane", "pause", "news", "--for", "soon", status=2)
+
+
+def test_a_pause_by_hand_that_is_over_leaves_rests_to_the_drains(valkey):
+    ledger().pauses.rest("news", 60_000, "a person", by_hand=True)
+    with valkey.client() as client:
+        client.hset("mw:{news}:pause", "until", 1)
+    assert ledger().pauses.rest("news", 5_000, "a limit")
+    assert ledger().stats("news").pause_reason == "a limit"
+
+
+@pytest.mark.parametrize("words", [("relay", "show", "c"), ("relay", "close", "c"), ("lane", "pause", "newz")])
+def test_unknown_names_are_told_with_those_that_there_are(words):
+    assert "news" in run(*words, status=2) or "b" in run(*words, status=2)
+
+
+def test_status_shows_relays_beside_lanes():
+    run("relay", "hold", "b", "--reason", "maintenance")
+    shown = told("status")
+    assert shown["relays"]["b"]["state"] == "held"
+    assert set(shown["relays"]) == {"b", "default"}
+    assert "maintenance" in run("status")

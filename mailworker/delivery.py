@@ -5,7 +5,7 @@ reached; then its claim runs out and the watch frees it. Nothing is written afte
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -22,7 +22,8 @@ from mailworker.passage import QUICK_SECONDS, Passage
 from mailworker.record import Batch, Claim, Claiming, Pause, Settlement, Unreadable
 from mailworker.renewal import Renewer
 from mailworker.sealing import KeyRing
-from mailworker.settlement import Mail, Terms, settlement_of
+from mailworker.settlement import Mail, Terms, nobody_there, settlement_of
+from mailworker.suppression import Entry, Suppressions
 from mailworker.verdict import judge
 from smtp_transport.client import SmtpClient
 from smtp_transport.errors import PoolError, SmtpError
@@ -40,16 +41,21 @@ _LOOK_UP_SECONDS = 0.05
 # Somebody who pauses a lane waits for it: so long at most, and then for the window on the wire.
 _PAUSE_SEEN_SECONDS = 0.5
 _SENT = "sent"
+_DAY_MS = 86_400_000
 
 
 @dataclass(frozen=True, slots=True)
 class LanePolicy:
-    """How one lane is worked."""
+    """How one lane is worked.
+
+    `suppress_days`: for how long an address is not tried again where nobody was; 0 for good, None not at all.
+    """
 
     lane: LaneTerms
     claiming: Claiming
     mails: Terms
     slice_seconds: float
+    suppress_days: int | None = None
 
 
 class Watcher(Protocol):
@@ -75,6 +81,7 @@ class Tools:
     shelf: Shelf
     encoded: EncodedFiles = field(default_factory=lambda: EncodedFiles(0))
     watcher: Watcher | None = None
+    suppressions: Suppressions | None = None
 
 
 @dataclass(slots=True)
@@ -172,9 +179,25 @@ class Drain:
         if self.mates.pace is not None and self.mates.pace >= QUICK_SECONDS:
             self.mates.needed(batch.ready_left, self.mates.pace)
         with tools.renewer.holding(self._lane, batch.mails):
-            for part, those in self._parts(leave, self._open(batch.mails)):
+            for part, those in self._parts(leave, self._spared(self._open(batch.mails))):
                 self._send(part, those)
         return True
+
+    def _spared(self, mails: list[Mail]) -> list[Mail]:
+        """Leave out recipients that are suppressed; a mail that has nobody else is settled at once."""
+        if self.tools.suppressions is None:
+            return mails
+        try:
+            addresses = [address for mail in mails for address in mail.transaction.envelope.recipients]
+            reasons = self.tools.suppressions.reasons(self._lane, addresses)
+        except LedgerError:
+            self._release([mail.claim for mail in mails])
+            raise
+        if not reasons:
+            return mails
+        mails = [mail.without(reasons) for mail in mails]
+        self._settle([settlement_of(mail, (), self.policy.mails) for mail in mails if not mail.pending])
+        return [mail for mail in mails if mail.pending]
 
     def _parts(self, leave: Pass, mails: list[Mail]) -> Iterator[tuple[Pass, list[Mail]]]:
         """Give what may go now, by the relay that it goes to; what a limit keeps back waits in the ledger."""
@@ -215,13 +238,14 @@ class Drain:
     def _send(self, leave: Pass, mails: list[Mail]) -> None:
         """Deliver mails through one relay: settle as the receipts come in, give back what was not begun."""
         passage = Passage(mails, self._settle, self._turn, self.mates.pace)
-        news = News()
+        news, gone = News(), list[tuple[str, str]]()
         deliveries = self.tools.client(leave.relay).deliver([mail.transaction for mail in mails], passage.permit)
         try:
             with closing(deliveries), self.tools.gate.sending(leave):
                 for index, receipt in deliveries:
                     verdicts = judge(receipt)
                     news.hear(verdicts, receipt)
+                    gone += nobody_there(mails[index], verdicts)
                     is_clear = passage.tell(index, settlement_of(mails[index], verdicts, self.policy.mails))
                     is_too_much = shared(passage, self.policy.claiming.limit, self._ready_left, self.mates)
                     # Nobody's fate is open on the wire: the one moment to leave.
@@ -241,6 +265,7 @@ class Drain:
             finally:
                 self._give_back(passage, news)
                 self._tell(leave, news, len(mails) - len(passage.left))
+                self._suppress(gone)
 
     def _open(self, claims: Sequence[Claim]) -> list[Mail]:
         """Make claims' payloads transactions to the recipients still pending; what cannot be opened is put aside."""
@@ -318,10 +343,24 @@ class Drain:
             pause = Pause(_PAUSE_FIRST_MS, _PAUSE_MAX_MS, news.trouble.reason)
         if not claims and pause is None:
             return
+        self._release(claims, pause, passage.unsent)
+
+    def _release(self, claims: Sequence[Claim], pause: Pause | None = None, unsent: Collection[str] = ()) -> None:
         try:
-            self.tools.ledger.release(self._lane, claims, pause, unsent=passage.unsent)
+            self.tools.ledger.release(self._lane, claims, pause, unsent=unsent)
         except LedgerError as error:
             logger.warning("%d claims of lane %s run out by themselves: %s", len(claims), self._lane, error)
+
+    def _suppress(self, gone: Sequence[tuple[str, str]]) -> None:
+        """Remember where nobody is. What cannot be written down is found out by the next mail."""
+        tools, days = self.tools, self.policy.suppress_days
+        if not gone or tools.suppressions is None or days is None:
+            return
+        try:
+            entries = [Entry(to, why, days * _DAY_MS) for to, why in gone]
+            tools.suppressions.add(self._lane, entries, stays="known")
+        except LedgerError as error:
+            logger.warning("%d addresses of lane %s are not suppressed: %s", len(gone), self._lane, error)
 
     def _tell(self, leave: Pass, news: News, begun: int) -> None:
         """Let all workers know what became of the relay. Whoever does not hear of it finds out himself."""

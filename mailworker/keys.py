@@ -154,6 +154,11 @@ class LaneKeys:
         """Hash: a file that mails share. Raises ValueError if it is no name of a file."""
         return self._named(f"b:{check_digest(name)}")
 
+    @property
+    def suppressed(self) -> tuple[str, str]:
+        """Hash and sorted set: addresses that this lane does not try again, and until when."""
+        return self._named("suppressed"), self._named("suppressed-till")
+
     def idempotency(self, digest: str) -> str:
         """String with a TTL: the id of the mail accepted with this key. Raises ValueError if it is no digest."""
         return self._named(f"key:{check_digest(digest)}")
@@ -165,3 +170,8 @@ class LaneKeys:
         if lane_of(mail_id) != self.lane:
             raise ValueError("this mail belongs to another lane")
         return mail_id
+
+
+def suppressed_everywhere(prefix: str) -> tuple[str, str]:
+    """As `LaneKeys.suppressed`, for all lanes. No lane is named with an @."""
+    return f"{prefix}:{{@suppressed}}:suppressed", f"{prefix}:{{@suppressed}}:suppressed-till"

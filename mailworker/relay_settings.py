@@ -235,6 +235,10 @@ class LaneSettings(Section):
     """A mail not delivered so long after it was due expires, unless it brought its own `expires` or `max_age`."""
     in_doubt: InDoubt = "resend"
     """After a crash or lost link at the final dot: send again, flagged, or park for a person. A mail may say itself."""
+    suppress_bounces: bool = True
+    """Do not try an address again in this lane after a server has said that nobody is there."""
+    suppress_days: int = Field(180, ge=0, le=36_500)
+    """For so long; 0: for good."""
     quick_retries: int = Field(3, ge=0, le=20)
     """How many retries follow fast; later ones wait from a minute up to `retry_max_seconds`."""
     quick_first_seconds: float = Field(0.5, gt=0)

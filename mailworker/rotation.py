@@ -13,6 +13,7 @@ from mailworker.ledger.files import Files
 from mailworker.ledger.seals import SEALED_FIELDS, Change, Heads, Seals
 from mailworker.outcome import keys_of_history, reseal_history
 from mailworker.sealing import HEAD_BYTES, KeyRing, SealError, sealed_by
+from mailworker.suppression import Suppressions
 
 _MAILS_AT_ONCE = 200
 # Values are read and written in portions of so many, as payloads may be large.
@@ -21,11 +22,15 @@ _VALUES_AT_ONCE = 50
 
 @dataclass(slots=True)
 class Census:
-    """How many mails need each key: `open` ones, yet to be sent, and `ended` ones; and shared files. "" is no key."""
+    """How many mails need each key: `open` ones, yet to be sent, and `ended` ones; and files and addresses. "" is none.
+
+    Files are those that mails share, addresses those that are not tried again.
+    """
 
     open: Counter[str] = field(default_factory=Counter)
     ended: Counter[str] = field(default_factory=Counter)
     files: Counter[str] = field(default_factory=Counter)
+    addresses: Counter[str] = field(default_factory=Counter)
 
     def count(self, heads: Heads) -> None:
         """Add a mail."""
@@ -36,8 +41,8 @@ class Census:
 _OPEN = frozenset({"scheduled", "ready", "sending", "deferred"})
 
 
-def take_census(seals: Seals) -> Census:
-    """Count which keys the ledger's mails need. Raises LedgerError."""
+def take_census(seals: Seals, suppressions: Suppressions) -> Census:
+    """Count which keys the ledger's mails, and addresses not tried again, need. Raises LedgerError."""
     census = Census()
     for mails in _portions(seals):
         for heads in mails:
@@ -46,6 +51,8 @@ def take_census(seals: Seals) -> Census:
         key_id = sealed_by(seals.file_head(lane, name, HEAD_BYTES))
         if key_id is not None:
             census.files[key_id] += 1
+    for where in suppressions.lists():
+        census.addresses.update(entry.key_id for entry in suppressions.entries(where))
     return census
 
 
@@ -62,6 +69,11 @@ def reseal(seals: Seals, files: Files, keys: KeyRing, progress: Callable[[int, i
     for lane, name in _files(seals):
         unreadable += not _reseal_file(seals, files, lane, name, keys)
     return unreadable
+
+
+def reseal_addresses(suppressions: Suppressions) -> int:
+    """Put every address that is not tried again under the key that writes. Answers how many could not be opened."""
+    return sum(suppressions.reseal(lane)[1] for lane in suppressions.lists())
 
 
 def _reseal_file(seals: Seals, files: Files, lane: str, name: str, keys: KeyRing) -> bool:

@@ -15,13 +15,14 @@ from redis import Redis
 from mailworker.files import seal_file
 from mailworker.intake import Intake, Limits
 from mailworker.keys import lane_of
-from mailworker.ledger import Ledger, LedgerPolicy, LedgerUnavailableError
+from mailworker.ledger import Ledger, LedgerPolicy, LedgerUnavailableError, Server
 from mailworker.options import Options, RefusedError
 from mailworker.reach import connect
 from mailworker.record import Acceptance, Accepted, NewMail
 from mailworker.report import MailReport, report_on
 from mailworker.sealing import KeyRing
 from mailworker.settings import Settings, SettingsError
+from mailworker.suppression import Suppressions
 from smtp_transport.message import AnyMessage
 
 Ring = Callable[[str], bool]
@@ -44,6 +45,7 @@ class Runtime:
         self.keys = _key_ring(settings)
         self.redis = connect(settings.redis, settings.redis.timeout_seconds)
         self.ledger = ledger_over(self.redis, settings)
+        self.suppressions = Suppressions(Server(self.redis), settings.redis.prefix, self.keys)
         self.intake = Intake(
             Limits(
                 settings.limits.message_bytes,

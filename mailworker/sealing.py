@@ -19,6 +19,8 @@ _MAGIC = b"MW"
 _CLEAR, _AES_GCM = 0, 1
 _NONCE_BYTES = 12
 _KEY_BYTES = 32
+# Half of a SHA-256: two of a billion addresses share a name with a probability of about 1 in 10^21.
+_NAME_BYTES = 16
 # So much of a blob tells which key sealed it.
 HEAD_BYTES = 4 + 64
 
@@ -41,6 +43,7 @@ class KeyRing:
     def __init__(self, keys: Iterable[tuple[str, bytes]] = ()) -> None:
         self._ciphers: dict[str, AESGCM] = {}
         self._namer: hmac.HMAC | None = None
+        self._address_namers: list[hmac.HMAC] = []
         for key_id, key in keys:
             if not (key_id.isascii() and key_id.isprintable() and 0 < len(key_id) <= 64):
                 raise ValueError("a sealing key's id must be 1 to 64 printable ASCII characters")
@@ -49,6 +52,8 @@ class KeyRing:
             if key_id in self._ciphers:
                 raise ValueError(f"sealing key {key_id!r} is there twice")
             self._ciphers[key_id] = AESGCM(key)
+            naming = hmac.digest(key, b"mailworker: the names of addresses", "sha256")
+            self._address_namers.append(hmac.new(naming, digestmod="sha256"))
             if len(self._ciphers) == 1:
                 # A key of its own for names, so that no key serves two purposes.
                 naming = hmac.digest(key, b"mailworker: the names of files", "sha256")
@@ -86,6 +91,18 @@ class KeyRing:
         namer = self._namer.copy()
         namer.update(data)
         return namer.hexdigest()
+
+    def address_names(self, address: bytes, salt: bytes) -> tuple[bytes, ...]:
+        """Name an address under each key, the writing one first, and last as a ring without keys does.
+
+        That last name is a plain SHA-256 behind the salt: whoever guesses the address can tell that it is meant.
+        """
+        names = []
+        for namer in self._address_namers:
+            copy = namer.copy()
+            copy.update(address)
+            names.append(copy.digest()[:_NAME_BYTES])
+        return (*names, hashlib.sha256(salt + b"\0" + address).digest()[:_NAME_BYTES])
 
     def seal(self, data: bytes, mail_id: str, field: str) -> bytes:
         """Encrypt `data` for one field of one mail."""

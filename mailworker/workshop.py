@@ -68,6 +68,7 @@ class Workshop:
             Claiming(worker.batch_mails, worker.batch_bytes, self._lease_ms, settings.max_attempts + 1),
             Terms(settings.max_attempts, settings.in_doubt == "hold", backoff, runtime.keys),
             worker.slice_seconds,
+            settings.suppress_days if settings.suppress_bounces else None,
         )
         tools = Tools(
             runtime.ledger,
@@ -79,6 +80,7 @@ class Workshop:
             self._shelf,
             self._encoded,
             self._watcher,
+            runtime.suppressions,
         )
         others = [other for other in runtime.settings.lanes if other != lane]
         return Crew(

@@ -40,7 +40,8 @@ def check(as_json: bool) -> None:  # noqa: FBT001 - click's option
     from mailworker.celery import app  # noqa: PLC0415 - help must be quick
     from mailworker.rotation import take_census  # noqa: PLC0415 - help must be quick
 
-    _tell(take_census(app.runtime.ledger.seals), app.runtime.keys, as_json=as_json)
+    census = take_census(app.runtime.ledger.seals, app.runtime.suppressions)
+    _tell(census, app.runtime.keys, as_json=as_json)
 
 
 @command.command("reseal")
@@ -54,7 +55,7 @@ def reseal(dry_run: bool, as_json: bool) -> None:  # noqa: FBT001 - click's opti
     from mailworker import rotation  # noqa: PLC0415 - help must be quick
     from mailworker.celery import app  # noqa: PLC0415 - help must be quick
 
-    keys, seals = app.runtime.keys, app.runtime.ledger.seals
+    keys, seals, suppressions = app.runtime.keys, app.runtime.ledger.seals, app.runtime.suppressions
     if not dry_run:
 
         def progress(seen: int, changed: int) -> None:
@@ -62,15 +63,18 @@ def reseal(dry_run: bool, as_json: bool) -> None:  # noqa: FBT001 - click's opti
 
         failed = rotation.reseal(seals, app.runtime.ledger.files, keys, progress)
         click.echo("", err=True)
+        failed += rotation.reseal_addresses(suppressions)
         if failed:
-            click.echo(f"{failed} mails do not open with the keys configured here, and stay as they are", err=True)
-    _tell(rotation.take_census(seals), keys, as_json=as_json)
+            what = "mails, files or suppressed addresses"
+            click.echo(f"{failed} {what} do not open with the keys configured here, and stay as they are", err=True)
+    _tell(rotation.take_census(seals, suppressions), keys, as_json=as_json)
 
 
 def _tell(census: "Census", keys: "KeyRing", *, as_json: bool) -> None:
     """Print a line for each key. Raises ClickException if one is missing."""
     configured = keys.ids or ("",)
-    ids = [*configured, *sorted((census.open.keys() | census.ended.keys() | census.files.keys()) - set(configured))]
+    needed = census.open.keys() | census.ended.keys() | census.files.keys() | census.addresses.keys()
+    ids = [*configured, *sorted(needed - set(configured))]
     roles = {key_id: _role(key_id, keys, census) for key_id in ids}
     if as_json:
         print_json(
@@ -81,6 +85,7 @@ def _tell(census: "Census", keys: "KeyRing", *, as_json: bool) -> None:
                         "open": census.open[i],
                         "ended": census.ended[i],
                         "files": census.files[i],
+                        "addresses": census.addresses[i],
                         "is_configured": i in keys.ids,
                     }
                     for i in ids
@@ -90,10 +95,17 @@ def _tell(census: "Census", keys: "KeyRing", *, as_json: bool) -> None:
         )
     else:
         rows = [
-            (key_id or _NO_KEY, census.open[key_id], census.ended[key_id], census.files[key_id], roles[key_id])
+            (
+                key_id or _NO_KEY,
+                census.open[key_id],
+                census.ended[key_id],
+                census.files[key_id],
+                census.addresses[key_id],
+                roles[key_id],
+            )
             for key_id in ids
         ]
-        print_table(("key", "open mails", "ended mails", "files", ""), rows)
+        print_table(("key", "open mails", "ended mails", "files", "suppressed", ""), rows)
     missing = [key_id for key_id in ids if key_id and key_id not in keys.ids]
     if missing:
         names = ", ".join(map(repr, missing))
@@ -107,4 +119,5 @@ def _role(key_id: str, keys: "KeyRing", census: "Census") -> str:
         return "readable by whoever reads Redis"
     if key_id not in keys.ids:
         return "MISSING"
-    return "reads" if census.open[key_id] or census.ended[key_id] or census.files[key_id] else "needed no more"
+    counters = (census.open, census.ended, census.files, census.addresses)
+    return "reads" if any(counter[key_id] for counter in counters) else "needed no more"

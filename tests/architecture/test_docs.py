@@ -80,7 +80,7 @@ def test_the_configuration_table_tells_names_and_defaults(monkeypatch: pytest.Mo
 def test_the_table_of_commands_is_whole() -> None:
     named = set(
         re.findall(
-            r"`(?:mailworker )?((?:config |keys |lane |mail |relay |worker )?\w+)(?: [A-Z]+)?`",
+            r"`(?:mailworker )?((?:config |keys |lane |mail |relay |suppress |worker )?\w+)(?: [A-Z]+)?`",
             section(README, "The command line"),
         )
     )
@@ -145,7 +145,7 @@ def test_the_keys_are_those_of_a_lane() -> None:
     keys = LaneKeys("mw", "lane")
     mail_id = "lane-" + "0" * 26
     others = {keys.record(mail_id), keys.ended(mail_id), keys.idempotency("0" * 64), keys.untold, keys.telling}
-    others.add(keys.file("0" * 64))
+    others |= {keys.file("0" * 64), *keys.suppressed}
     others |= {keys.parked(state) for state in (*PARKED_STATES, "unreadable")}
     assert {name.replace("<id>", mail_id).replace("<sha256>", "0" * 64) for name in told} == {*keys.every, *others}
 

@@ -25,6 +25,7 @@ from mailworker.renewal import Renewer
 from mailworker.sealing import KeyRing, new_key
 from mailworker.settings import Settings
 from mailworker.settlement import Terms
+from mailworker.suppression import Suppressions
 from smtp_transport.envelope import Transaction
 from smtp_transport.errors import AuthenticationError, ErrorKind, PoolError, SmtpConnectionError, SmtpError
 from smtp_transport.message import Attachment, Email
@@ -98,6 +99,8 @@ class Desk:
         self.terms = Terms(4, hold_in_doubt=False, backoff=Backoff(get_exponential_backoff_interval), keys=self.keys)
         self.claiming = Claiming(50, 1 << 20, 60_000, 5)
         self.slice_seconds = 30.0
+        self.suppressions: Suppressions | None = None
+        self.suppress_days: int | None = None
         self.doorway = Doorway(Settings(), client, lambda relay, links: None)
         self.renewer = Renewer(self.ledger, 60_000)
         self.links = RelayLinks(lambda: 1)
@@ -126,8 +129,10 @@ class Desk:
             self.ring,
             self.stopping,
             shelf,
+            suppressions=self.suppressions,
         )
-        policy = LanePolicy(self.lane, self.claiming, replace(self.terms, keys=self.keys), self.slice_seconds)
+        terms = replace(self.terms, keys=self.keys)
+        policy = LanePolicy(self.lane, self.claiming, terms, self.slice_seconds, self.suppress_days)
         return Drain(policy, tools, f"thread {self.hired}", mates, bool(is_first))
 
     def ring(self, lane: str) -> bool:

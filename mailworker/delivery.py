@@ -31,8 +31,6 @@ from smtp_transport.message import EncodedFiles
 
 # A lane whose only relay fails is left alone for half a second, then twice as long each time, at most this long.
 _PAUSE_FIRST_MS, _PAUSE_MAX_MS = 500, 30_000
-# Wrong credentials do not heal by themselves, and providers lock accounts that keep trying.
-_CREDENTIALS_PAUSE_MS = 300_000
 # A 250 that cannot be recorded becomes a duplicate later: insist while there is hope.
 _INSIST_SECONDS = 60.0
 # A shorter wait for a limit is not worth another bell; after a longer one things may be different anyway.
@@ -339,7 +337,7 @@ class Drain:
         """Return claims not begun, no attempt burnt, and leave a lane alone for a moment whose only relay fails."""
         claims = list(passage.left.values())
         pause = None
-        if news.trouble and not news.trouble.is_credentials and len(self.policy.lane.routes) == 1:
+        if news.trouble and not news.trouble.open_ms and len(self.policy.lane.routes) == 1:
             pause = Pause(_PAUSE_FIRST_MS, _PAUSE_MAX_MS, news.trouble.reason)
         if not claims and pause is None:
             return
@@ -372,7 +370,7 @@ class Drain:
             if trouble:
                 log = logger.error if trouble.is_credentials else logger.warning
                 log("relay %s is in trouble: %s", leave.relay, trouble.reason)
-                gate.failed(leave, trouble.reason, open_ms=_CREDENTIALS_PAUSE_MS if trouble.is_credentials else None)
+                gate.failed(leave, trouble.reason, open_ms=trouble.open_ms)
             elif news.is_good:
                 gate.went_well(leave)
         except LedgerError as error:

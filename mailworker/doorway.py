@@ -11,8 +11,12 @@ from mailworker.fleet import Breaker, BreakerPolicy, FleetKeys, Limiter, Links
 from mailworker.gate import Door, Gate, LaneTerms, RelayTerms
 from mailworker.ledger import Server
 from mailworker.links import Harbour
+from mailworker.relay import smtp_config
 from mailworker.relay_settings import LaneSettings, RelaySettings
-from mailworker.settings import Settings
+from mailworker.sealing import KeyRing
+from mailworker.settings import Settings, SettingsError
+from mailworker.tokens import SharedTokens
+from smtp_transport.config import SmtpConfig
 
 # What stands for no bound that people set: leases are counted all the same, so that a relay's complaint can be one.
 _UNBOUNDED = 10_000
@@ -46,6 +50,18 @@ class Doorway:
 
     def _breaker(self, name: str, relay: RelaySettings) -> Breaker:
         return Breaker(self._server.run, self._server.read, self._keys, name, breaker_policy(relay))
+
+
+def shared_config(name: str, settings: Settings, redis: Redis, ring: KeyRing) -> SmtpConfig:
+    """Translate a relay's settings for its client, with the tokens that all processes share where it takes those."""
+    relay, tokens = settings.relays[name], None
+    if relay.oauth_provider:
+        keys = FleetKeys(settings.redis.prefix)
+        try:
+            tokens = SharedTokens(name, relay, Server(redis).run, keys, ring)
+        except ValueError as error:
+            raise SettingsError(f"relays.{name}: oauth: {error}") from None
+    return smtp_config(name, relay, tokens)
 
 
 def breaker_policy(relay: RelaySettings) -> BreakerPolicy:

@@ -87,6 +87,19 @@ class RelaySettings(Section):
     """By default `implicit` on port 465 and `starttls` (required) elsewhere."""
     username: str | None = None
     password: SecretStr | None = None
+    oauth_provider: Literal["google", "microsoft", "custom"] | None = None
+    """Log in with access tokens instead of a password; `username` says as whom. All processes share one token."""
+    oauth_client_id: str | None = None
+    oauth_client_secret: SecretStr | None = None
+    oauth_refresh_token: SecretStr | None = None
+    """What a user's consent gave; without it the program asks for itself (client credentials)."""
+    oauth_tenant: str = "common"
+    """Of Microsoft: its id or its domain."""
+    oauth_token_endpoint: str | None = None
+    """`https://…`, where tokens come from; needed for `custom`."""
+    oauth_scope: str | None = None
+    oauth_ca_file: Path | None = None
+    """Certificates to trust instead of the system's, when tokens are asked for."""
     auth_method: str | None = None
     """Force one SASL mechanism, e.g. `LOGIN`."""
     local_hostname: str | None = None
@@ -171,6 +184,11 @@ class RelaySettings(Section):
             told["username"] = preset.username
         return told | said
 
+    @field_validator("oauth_provider", "oauth_client_id", "oauth_refresh_token", "oauth_client_secret", mode="before")
+    @classmethod
+    def _empty_is_none(cls, value: object) -> object:
+        return value or None
+
     @field_validator("preset")
     @classmethod
     def _known_preset(cls, name: str | None) -> str | None:
@@ -179,8 +197,36 @@ class RelaySettings(Section):
         return name or None
 
     @model_validator(mode="after")
+    def _whole_oauth(self) -> "RelaySettings":
+        said = [name for name in type(self).model_fields if name.startswith("oauth_") and name in self.model_fields_set]
+        said = [name for name in said if getattr(self, name) != type(self).model_fields[name].default]
+        if not self.oauth_provider:
+            if said:
+                raise ValueError(
+                    f"{said[0]}: say whose tokens these are: oauth_provider = 'google', 'microsoft' or 'custom'"
+                )
+            return self
+        if self.password is not None:
+            raise ValueError("password and oauth_provider: drop one of them")
+        if not self.oauth_client_id or not self.username:
+            raise ValueError("oauth_provider needs oauth_client_id, and username for whom to log in as")
+        if self.oauth_provider == "custom" and not self.oauth_token_endpoint:
+            raise ValueError(
+                "oauth_token_endpoint: where do tokens come from? It is needed for oauth_provider 'custom'"
+            )
+        if self.oauth_refresh_token is None and (self.oauth_provider == "google" or self.oauth_client_secret is None):
+            raise ValueError("oauth_refresh_token: is needed, unless a client's own secret is enough (not at Google)")
+        preset = self.provider
+        if preset is not None and self.oauth_provider not in {preset.oauth, "custom"}:
+            taken = f"those of {preset.oauth}" if preset.oauth else "none"
+            raise ValueError(f"oauth_provider is {self.oauth_provider!r}, but of tokens {preset.title} takes {taken}")
+        return self
+
+    @model_validator(mode="after")
     def _whole_account(self) -> "RelaySettings":
         preset = self.provider
+        if self.oauth_provider:
+            return self
         is_one_token = preset is not None and preset.is_username_the_password and self.password is not None
         if (self.username is None) != (self.password is None) and not is_one_token:
             raise ValueError("username and password must be set together")
@@ -200,10 +246,11 @@ class RelaySettings(Section):
     @model_validator(mode="after")
     def _keeps_its_password(self) -> "RelaySettings":
         keeps = (self.auth_method or "").upper().startswith(("SCRAM-", "CRAM-"))
-        if self.tls == "none" and self.password is not None and not keeps and not is_this_machine(self.host or ""):
+        secret = self.password or self.oauth_provider
+        if self.tls == "none" and secret and not keeps and not is_this_machine(self.host or ""):
             raise ValueError(
-                "tls is 'none', so that the password would go over the network in clear text; use 'starttls' or "
-                "'implicit', or an auth_method that does not show it, such as SCRAM-SHA-256"
+                "tls is 'none', so that the password, or token, would go over the network in clear text; use "
+                "'starttls' or 'implicit', or an auth_method that does not show it, such as SCRAM-SHA-256"
             )
         return self
 

@@ -6,19 +6,19 @@ from collections.abc import Callable
 from mailworker.backoff import Backoff, Interval
 from mailworker.crew import Crew, RelayLinks
 from mailworker.delivery import Drain, LanePolicy, Tools, Watcher
-from mailworker.doorway import Doorway, lane_terms
+from mailworker.doorway import Doorway, lane_terms, shared_config
 from mailworker.files import Shelf
 from mailworker.ledger import LedgerError, Roll
 from mailworker.log import logger
 from mailworker.reach import connect
 from mailworker.record import Claiming
-from mailworker.relay import smtp_config
+from mailworker.relay import pool_config
 from mailworker.relay_settings import LaneSettings
 from mailworker.renewal import Renewer
 from mailworker.runtime import Ring, Runtime, ledger_over
 from mailworker.settlement import Terms
 from smtp_transport.client import SmtpClient
-from smtp_transport.config import PoolConfig
+from smtp_transport.config import PoolConfig, SmtpConfig
 from smtp_transport.message import EncodedFiles
 
 # The watch runs in a worker's event loop, which must not wait long.
@@ -101,7 +101,7 @@ class Workshop:
         """The process's client of a relay, with its connection pool."""
         with self._lock:
             if relay not in self._clients:
-                self._clients[relay] = SmtpClient(smtp_config(relay, self._runtime.settings.relays[relay]))
+                self._clients[relay] = SmtpClient(self._config(relay))
             return self._clients[relay]
 
     def retry_relays(self) -> None:
@@ -124,7 +124,11 @@ class Workshop:
             forsaken.shutdown()
 
     def _pool(self, relay: str) -> PoolConfig:
-        return smtp_config(relay, self._runtime.settings.relays[relay]).pool
+        return pool_config(self._runtime.settings.relays[relay])
+
+    def _config(self, relay: str) -> SmtpConfig:
+        runtime = self._runtime
+        return shared_config(relay, runtime.settings, runtime.redis, runtime.keys)
 
     def close(self) -> None:
         """Say QUIT on every link and close every socket."""

@@ -53,12 +53,13 @@ def check(name: str, recipient: str | None, sender: str | None, as_json: bool) -
     """
     from mailworker.celery import app  # noqa: PLC0415 - help must be quick
     from mailworker.checkup import examine, explained, send_test  # noqa: PLC0415 - the same
-    from mailworker.relay import smtp_config  # noqa: PLC0415 - the same
+    from mailworker.doorway import shared_config  # noqa: PLC0415 - the same
     from mailworker.steering import Steering  # noqa: PLC0415 - the same
     from smtp_transport.errors import SmtpError  # noqa: PLC0415 - the same
 
     relay = Steering(app.runtime).configured(name)
-    config = smtp_config(name, relay)
+    runtime = app.runtime
+    config = shared_config(name, runtime.settings, runtime.redis, runtime.keys)
     sender = sender or (relay.username if relay.username and "@" in relay.username else None)
     if recipient and not sender:
         raise click.UsageError("--from: who sends the test mail? The user name is no address")

@@ -1,6 +1,6 @@
 """What all workers of a relay share through Redis: how fast it is sent to, whether it works, how many connections.
 
-Law: three siblings, blind to each other and to mails. Each step is one script, by the server's clock. They raise what
+Law: siblings, blind to each other and to mails. Each step is one script, by the server's clock. They raise what
 the door to Redis raises, and decide nothing about a mail: whoever works a lane asks them and obeys.
 """
 
@@ -8,6 +8,7 @@ from mailworker.fleet.breaker import Admission, Breaker, BreakerPolicy, BreakerR
 from mailworker.fleet.limiter import Bucket, Grant, Lesson, Limiter
 from mailworker.fleet.links import Holding, Links, LinksReport
 from mailworker.fleet.names import FleetKeys, Read, Run
+from mailworker.fleet.tokens import TokenAnswer, Tokens
 
 __all__ = [
     "Admission",
@@ -26,4 +27,6 @@ __all__ = [
     "LinksReport",
     "Read",
     "Run",
+    "TokenAnswer",
+    "Tokens",
 ]

@@ -38,6 +38,10 @@ class FleetKeys:
         """Sorted set and two hashes: ends of leases, who holds how many, what was learnt. `scope`: relay or host."""
         return self._of(scope, name, "leases"), self._of(scope, name, "links"), self._of(scope, name, "most")
 
+    def token(self, relay: str, account: str) -> str:
+        """Hash: an account's access token, sealed, and who is fetching the next."""
+        return self._of("relay", relay, f"token:{_checked(account)}")
+
     def lesson(self, relay: str) -> str:
         """Hash: what the relay taught about its rate."""
         return self._limits("lesson", relay)

@@ -53,15 +53,15 @@ class _TokenProvider(NotPickled, ABC):
         return None
 
     @abstractmethod
-    def _fetch(self) -> OAuth2Token:
-        """Ask the endpoint."""
+    def fetch(self) -> OAuth2Token:
+        """Ask the endpoint for a token, for whoever keeps it elsewhere. Raises what `OAuth2Client.request` does."""
 
     def _replace(self, old: OAuth2Token | None) -> OAuth2Token:
         """Fetch a token in place of this one, unless another thread has just done so."""
         with self._locks.setdefault(os.getpid(), threading.Lock()):
             current = self._token
             if current is None or current is old:
-                current = self._token = self._fetch()
+                current = self._token = self.fetch()
             return current
 
 
@@ -90,7 +90,8 @@ class RefreshTokenProvider(_TokenProvider):
         self._renewal = renewal if isinstance(renewal, SecretStr) else SecretStr(str(renewal))
         self._on_refresh = on_refresh
 
-    def _fetch(self) -> OAuth2Token:
+    def fetch(self) -> OAuth2Token:
+        """Ask by the refresh token; the answer holds the one to be used next."""
         grant: dict[str, SecretStr | str] = {"grant_type": "refresh_token", "refresh_token": self._renewal}
         fetched = self._client.request(grant, self._clock())
         self._renewal = fetched.refresh_token or self._renewal
@@ -120,6 +121,7 @@ class ClientCredentialsProvider(_TokenProvider):
         is_microsoft = client.token_endpoint.startswith("https://login.microsoftonline.com/")
         self._scope = scope or ("https://outlook.office365.com/.default" if is_microsoft else client.scope)
 
-    def _fetch(self) -> OAuth2Token:
+    def fetch(self) -> OAuth2Token:
+        """Ask by the program's own credentials."""
         grant = {"grant_type": "client_credentials"} | ({"scope": self._scope} if self._scope else {})
         return self._client.request(grant, self._clock())

@@ -60,7 +60,7 @@ lock: setup
 # One test is left out: it looks at what an import loads, and measuring loads more.
 coverage: setup
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -q tests/protocol tests/message tests/wire tests/servers \
+	$(BIN)/coverage run -m pytest -q tests/protocol tests/message tests/resilience tests/wire tests/servers \
 		--deselect tests/wire/test_surface.py::test_importing_the_package_loads_nothing_until_it_is_used
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage json -q -o .coverage.json

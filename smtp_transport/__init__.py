@@ -21,9 +21,14 @@ if TYPE_CHECKING:
         SmtpClient,
     )
     from smtp_transport.config import (
+        CircuitBreakerConfig,
         PoolConfig,
         Proxy,
         ProxyKind,
+        RateLimitBehavior,
+        RateLimitConfig,
+        RetryConditions,
+        RetryConfig,
         SmtpConfig,
         SmtpConfigBuilder,
         TlsConfig,
@@ -83,6 +88,7 @@ if TYPE_CHECKING:
     from smtp_transport.protocol.commands import Command, Expn, Noop, Vrfy
     from smtp_transport.receipt import Receipt, RecipientReceipt
     from smtp_transport.reply import Reply
+    from smtp_transport.resilience import CircuitState
     from smtp_transport.sasl import ChannelBinding, SaslContext, SaslExchange, SaslMechanism
     from smtp_transport.session import SessionState, SmtpSession
     from smtp_transport.stream import Dialer, SocketStream, Stream, stream_pair
@@ -101,7 +107,9 @@ __all__ = [
     "CancelledError",
     "Capabilities",
     "ChannelBinding",
+    "CircuitBreakerConfig",
     "CircuitOpenError",
+    "CircuitState",
     "ClientCredentialsProvider",
     "Command",
     "Connection",
@@ -144,6 +152,8 @@ __all__ = [
     "ProtocolError",
     "Proxy",
     "ProxyKind",
+    "RateLimitBehavior",
+    "RateLimitConfig",
     "RateLimitError",
     "RawEmail",
     "Receipt",
@@ -151,6 +161,8 @@ __all__ = [
     "RefreshTokenProvider",
     "RejectedRecipient",
     "Reply",
+    "RetryConditions",
+    "RetryConfig",
     "Return",
     "SaslContext",
     "SaslExchange",
@@ -190,7 +202,10 @@ __all__ = [
 
 _NAMES_OF_MODULE = {
     "client": "BatchSendResult Interceptor MailClient RejectedRecipient SendResult SmtpClient",
-    "config": "PoolConfig Proxy ProxyKind SmtpConfig SmtpConfigBuilder TlsConfig TlsMode TlsVersion",
+    "config": (
+        "CircuitBreakerConfig PoolConfig Proxy ProxyKind RateLimitBehavior RateLimitConfig RetryConditions RetryConfig "
+        "SmtpConfig SmtpConfigBuilder TlsConfig TlsMode TlsVersion"
+    ),
     "connection": "Connection ConnectionInfo Permit Stumble",
     "credentials": "AuthMethod CallableProvider CredentialKind CredentialProvider Credentials OAuth2Token",
     "dkim": "DkimSigner Signer",
@@ -212,6 +227,7 @@ _NAMES_OF_MODULE = {
     "protocol.commands": "Command Expn Noop Vrfy",
     "receipt": "Receipt RecipientReceipt",
     "reply": "Reply",
+    "resilience": "CircuitState",
     "sasl": "ChannelBinding SaslContext SaslExchange SaslMechanism",
     "stream": "Dialer SocketStream Stream stream_pair",
     "tls": "TlsSessions",

@@ -17,6 +17,13 @@ from smtp_transport.fields import Frozen, Seconds, checked_host, is_ip
 from smtp_transport.observation import Observers
 from smtp_transport.pool_config import PoolConfig
 from smtp_transport.proxy_config import Proxy, ProxyKind
+from smtp_transport.resilience_config import (
+    CircuitBreakerConfig,
+    RateLimitBehavior,
+    RateLimitConfig,
+    RetryConditions,
+    RetryConfig,
+)
 from smtp_transport.sasl import Mechanisms, SaslMechanism
 from smtp_transport.tls_config import TlsConfig, TlsMode, TlsVersion
 from smtp_transport.wire import WireMode, WireProtocol
@@ -24,11 +31,16 @@ from smtp_transport.wire import WireMode, WireProtocol
 __all__ = [
     "IMPLICIT_TLS_PORT",
     "AuthMethod",
+    "CircuitBreakerConfig",
     "CredentialKind",
     "Credentials",
     "PoolConfig",
     "Proxy",
     "ProxyKind",
+    "RateLimitBehavior",
+    "RateLimitConfig",
+    "RetryConditions",
+    "RetryConfig",
     "SmtpConfig",
     "SmtpConfigBuilder",
     "TlsConfig",
@@ -75,6 +87,8 @@ class SmtpConfig(Frozen):
     `unix_socket` (also `host="unix:/run/lmtp"`) is the socket of a server on this machine: `host`, "localhost" unless
     told, is then only the name that its certificate bears, and `tls` is "none" unless told. `proxy` is the URL of a
     proxy that connects for us: `http://...` or `socks5://...`.
+
+    `retry`, `circuit_breaker` and `rate_limit` are for a client that is used alone, see there; None is off.
     """
 
     host: str
@@ -101,6 +115,9 @@ class SmtpConfig(Frozen):
     allow_plaintext: bool = False
     allow_plaintext_auth: bool = False
     pool: PoolConfig = PoolConfig()
+    retry: RetryConfig | None = None
+    circuit_breaker: CircuitBreakerConfig | None = None
+    rate_limit: RateLimitConfig | None = None
     observers: Annotated[InstanceOf[Observers], BeforeValidator(Observers.of)] = Field(
         default=Observers(), repr=False, exclude=True
     )
@@ -253,6 +270,18 @@ class SmtpConfigBuilder:
     def pool(self, pool: PoolConfig) -> Self:
         """Set how many connections are kept, and for how long."""
         return self._with("pool", pool)
+
+    def retry(self, retry: RetryConfig) -> Self:
+        """Try again what was refused for now, or not reached."""
+        return self._with("retry", retry)
+
+    def circuit_breaker(self, breaker: CircuitBreakerConfig) -> Self:
+        """Leave a server alone that fails time and again."""
+        return self._with("circuit_breaker", breaker)
+
+    def rate_limit(self, limit: RateLimitConfig) -> Self:
+        """Send no more than so much in any window of time."""
+        return self._with("rate_limit", limit)
 
     def unix_socket(self, path: Path | str) -> Self:
         """Reach a server on this machine by its Unix socket."""

@@ -6,13 +6,15 @@ raises then can make a sent email look unsent.
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from smtp_transport.client.results import SendResult
+from smtp_transport.client.results import SendResult, failure
 from smtp_transport.errors import SmtpError
 from smtp_transport.message import Email, RawEmail
 from smtp_transport.observation import events
 from smtp_transport.observation.observers import Observers
+from smtp_transport.receipt import Receipt
+from smtp_transport.resilience import Again, CircuitState, Progress
 
 _log = logging.getLogger("smtp_transport.client")
 
@@ -61,6 +63,20 @@ class Hooks:
                 )
             )
 
+    def progress(self, message_ids: Sequence[str]) -> Progress:
+        """Give what tells observers how these emails fare before they are done."""
+        return _Told(self._observers, message_ids)
+
+    def circuit_changed(self, state: CircuitState) -> None:
+        """Tell observers and the log that the server is left alone, or not any longer."""
+        _log.log(
+            logging.INFO if state is CircuitState.CLOSED else logging.WARNING,
+            "the circuit to the server is %s",
+            state.value.replace("_", " "),
+        )
+        if self._observers:
+            self._observers.tell(events.CircuitChanged(at=time.time(), state=state.value))
+
     def done(self, message_id: str, result: SendResult | SmtpError, duration: float = 0.0) -> None:
         """Tell interceptors and observers what became of an email."""
         for interceptor in self._interceptors:
@@ -86,6 +102,36 @@ class Hooks:
                 retryable=error.is_retryable if error else False,
             )
         )
+
+
+class _Told:
+    """Makes events of what goes on with emails of these Message-IDs."""
+
+    def __init__(self, observers: Observers, message_ids: Sequence[str]) -> None:
+        self._observers = observers
+        self._message_ids = message_ids
+
+    def retrying(self, again: Again, delay: float) -> None:
+        """An email will be tried again."""
+        if not self._observers:
+            return
+        why = failure(again.why) if isinstance(again.why, Receipt) else again.why
+        self._observers.tell(
+            events.SendRetrying(
+                at=time.time(),
+                message_id=self._message_ids[again.position],
+                attempt=again.attempt,
+                delay=delay,
+                recipients=again.recipients,
+                error=why.kind,
+                code=why.code,
+            )
+        )
+
+    def limited(self, wait: float, *, rejected: bool) -> None:
+        """The limit is reached."""
+        if self._observers:
+            self._observers.tell(events.RateLimitReached(at=time.time(), wait=wait, rejected=rejected))
 
 
 def _check(interceptor: Interceptor, given: object) -> None:

@@ -1,7 +1,7 @@
 """The client: emails through a pool of connections to one server."""
 
 import time
-from collections.abc import Callable, Collection, Generator, Iterable, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from types import TracebackType
@@ -23,6 +23,7 @@ from smtp_transport.pool import ConnectionPool, HostLimits, PoolStatus
 from smtp_transport.protocol.commands import Command
 from smtp_transport.receipt import Receipt
 from smtp_transport.reply import Reply
+from smtp_transport.resilience import CircuitState, Errand, Outcome, Safeguards
 
 _LINK_GONE = frozenset(
     {
@@ -60,6 +61,7 @@ class SmtpClient:
             config = config.model_copy(update={"observers": listening})
         self._pool = ConnectionPool(config, open, host_limits=host_limits)
         self._hooks = Hooks(interceptors, config.observers)
+        self._safeguards = Safeguards.of(config, self._hooks.circuit_changed)
         self._outbox = Outbox(self._hooks, signer)
         self._newest: ConnectionInfo | None = None
         self._footing = Footing()
@@ -68,7 +70,8 @@ class SmtpClient:
         """Send one email; Message-ID and Date are fixed now if it has none. `options`: see `DeliveryOptions`.
 
         A message of the standard library and bytes are sent as they are, to whom their header names (see `RawEmail`).
-        Returns a result if at least one recipient was accepted. Raises the `SmtpError` that says why nobody was.
+        Returns a result if at least one recipient was accepted. Raises the `SmtpError` that says why nobody was. With a
+        `rate_limit`, `circuit_breaker` or `retry` in the configuration they come in this order before that.
         """
         (result,) = self.send_batch((email,), options).results
         if isinstance(result, SmtpError):
@@ -104,29 +107,41 @@ class SmtpClient:
             return [result for part in parts for result in part]
 
     def _send_all(self, ready: Sequence[Ready]) -> list[SendResult | SmtpError]:
-        transactions = [one.transaction for one in ready]
         for one in ready:
             self._hooks.started(one.message_id, len(one.transaction.envelope.recipients), one.has_attachments)
-        results: list[SendResult | SmtpError] = []
+        results: dict[int, SendResult | SmtpError] = {}
+        for position, outcome in self._outcomes(ready):
+            name, duration = ready[position].message_id, 0.0
+            if isinstance(outcome, SmtpError):
+                results[position] = outcome
+            else:
+                results[position], duration = result_of(name, outcome), outcome.duration
+            self._hooks.done(name, results[position], duration)
+        return [results[position] for position in range(len(ready))]
 
-        def settle(result: SendResult | SmtpError, duration: float = 0.0) -> None:
-            self._hooks.done(ready[len(results)].message_id, result, duration)
-            results.append(result)
+    def _outcomes(self, ready: Sequence[Ready]) -> Iterator[tuple[int, Outcome]]:
+        transactions = [one.transaction for one in ready]
+        if self._safeguards is None:
+            return self._plainly(transactions)
+        progress = self._hooks.progress([one.message_id for one in ready])
+        return Errand(transactions, self.deliver, self._safeguards.here(), progress).outcomes()
 
-        while len(results) < len(ready):
-            begun = len(results)
+    def _plainly(self, transactions: Sequence[Transaction]) -> Iterator[tuple[int, Outcome]]:
+        begun = 0
+        while begun < len(transactions):
+            first = begun
             try:
-                for _, receipt in self.deliver(transactions[begun:]):
-                    settle(result_of(ready[len(results)].message_id, receipt), receipt.duration)
+                for _, receipt in self.deliver(transactions[first:]):
+                    begun += 1
+                    yield begun - 1, receipt
                 gave_up = None
             except SmtpError as error:
                 gave_up = error
-            if len(results) == begun:
+            if begun == first:
                 gave_up = gave_up or PoolError("no connection took the mail", ErrorKind.CONNECTION_UNHEALTHY)
             if gave_up is not None:
-                for _ in range(len(ready) - len(results)):
-                    settle(gave_up)
-        return results
+                yield from ((position, gave_up) for position in range(begun, len(transactions)))
+                return
 
     def deliver(
         self, transactions: Sequence[Transaction], permit: Permit | None = None
@@ -136,6 +151,9 @@ class SmtpClient:
         `permit`: see `Permit`; None permits all. A mail that met a link on which the server had hung up goes over a
         fresh one, and so do those behind the last that the server takes on one link. When a link is lost otherwise, the
         mails not begun get no receipt. Raises `SmtpError` if no link can be had.
+
+        Whoever calls this decides for itself what to try again and when to stop: of what a client may do besides, only
+        the bound on new connections (`RateLimitConfig.max_connections`) holds here.
         """
         begun = 0
         fresh = False
@@ -177,6 +195,12 @@ class SmtpClient:
         """Why mails go more slowly than the server offers; None if they do not."""
         return self._footing.stumble
 
+    @property
+    def circuit(self) -> CircuitState | None:
+        """Whether this process leaves the server alone; None without a circuit breaker."""
+        breaker = self._safeguards.here().breaker if self._safeguards is not None else None
+        return breaker.state if breaker is not None else None
+
     def test_connection(self) -> ConnectionInfo:
         """Reach the server and authenticate without sending; raises the `SmtpError` that prevents it."""
         with self._pool.acquire(check=True) as lease:
@@ -200,6 +224,8 @@ class SmtpClient:
         `timeout`: wait up to so many seconds for the busy ones, and cut off what is left; None: do not wait. Returns
         whether all are closed.
         """
+        if self._safeguards is not None:
+            self._safeguards.end()
         return self._pool.close_all(timeout)
 
     def __enter__(self) -> Self:

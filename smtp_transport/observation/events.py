@@ -42,6 +42,33 @@ class SendDone(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SendRetrying(Event):
+    """A client will try an email again for so many recipients, `delay` seconds after attempt number `attempt`."""
+
+    message_id: str
+    attempt: int
+    delay: float
+    recipients: int
+    error: ErrorKind
+    code: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RateLimitReached(Event):
+    """A client's own limit is reached: the next email waits for `wait` seconds, or those that are left are rejected."""
+
+    wait: float
+    rejected: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CircuitChanged(Event):
+    """A client leaves the server alone ("open"), probes it ("half_open"), or trusts it again ("closed")."""
+
+    state: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PoolAcquired(Event):
     """A connection was leased after so many seconds, the time of opening it included."""
 

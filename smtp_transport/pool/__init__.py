@@ -6,6 +6,7 @@ uses.
 """
 
 from smtp_transport.pool.host_limits import HostLimits
-from smtp_transport.pool.pool import ConnectionPool, PooledConnection, PoolStatus
+from smtp_transport.pool.lease import PooledConnection
+from smtp_transport.pool.pool import ConnectionPool, PoolStatus
 
 __all__ = ["ConnectionPool", "HostLimits", "PoolStatus", "PooledConnection"]

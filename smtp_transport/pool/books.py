@@ -1,6 +1,7 @@
 """What a pool holds in one process: idle links, places in use, and the queue for places. No bytes are moved here."""
 
 import bisect
+import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ from smtp_transport.pool.host_limits import HostPlace
 from smtp_transport.pool.housekeeper import Housekeeper
 from smtp_transport.pool.opening import Opening
 from smtp_transport.pool.turns import Ticket, Turns
+from smtp_transport.resilience import RateLimiter
 
 
 @dataclass(slots=True, eq=False)
@@ -36,10 +38,12 @@ class Link:
 
 
 class Books(Turns[Link | Opening | None]):
-    """The counts. A place holds None until its link is looked for."""
+    """The counts. A place holds None until its link is looked for. `limiter` bounds how many links are opened."""
 
-    def __init__(self) -> None:
+    def __init__(self, limiter: RateLimiter | None = None) -> None:
         super().__init__()
+        self.limiter = limiter
+        self.closed = threading.Event()
         self.idle: list[Link] = []  # the longest idle first
         self.housekeeper: Housekeeper | None = None
 

@@ -6,8 +6,7 @@ import random
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Self
+from typing import Final
 
 from smtp_transport.config import PoolConfig, SmtpConfig
 from smtp_transport.connection import Connection
@@ -16,10 +15,15 @@ from smtp_transport.pool import limits as within
 from smtp_transport.pool.books import Books, Link
 from smtp_transport.pool.host_limits import HostLimits
 from smtp_transport.pool.housekeeper import Housekeeper
+from smtp_transport.pool.lease import PooledConnection, drop
 from smtp_transport.pool.opening import Opening
 from smtp_transport.pool.turns import Ticket
 from smtp_transport.pool.watch import PoolWatch
+from smtp_transport.resilience import RateLimiter
 from smtp_transport.tls import TlsSessions
+
+_LONGEST_WAIT: Final = 3_600.0
+"""Seconds: a lock waits no longer than a bound of the machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +70,7 @@ class ConnectionPool:
         self._is_closed = False
         self._by_process: dict[int, Books] = {}
 
-    def acquire(self, timeout: float | None = None, *, check: bool = False, fresh: bool = False) -> "PooledConnection":
+    def acquire(self, timeout: float | None = None, *, check: bool = False, fresh: bool = False) -> PooledConnection:
         """Lease a connection; wait up to `timeout` seconds for a place (None: the configured time).
 
         `check`: an idle connection must answer a NOOP, however fresh it is. `fresh`: no idle one will do. Raises
@@ -74,7 +78,7 @@ class ConnectionPool:
         opening a connection raises.
         """
         books = self._books()
-        lease = PooledConnection(self, books)
+        lease = PooledConnection(books, self._take_back)
         watch = PoolWatch.of(self._config)
         patience = self._limits.acquire_timeout if timeout is None else timeout
         deadline = self._clock() + patience
@@ -89,7 +93,7 @@ class ConnectionPool:
             link = link or self._new_link(books, lease.ticket, deadline - self._clock())
             lease.fill(link, is_reused=is_reused, now=self._clock())
         except BaseException as error:
-            _drop(books, lease.ticket)
+            drop(books, lease.ticket)
             if watch is not None:
                 watch.denied(error)
             raise
@@ -125,6 +129,7 @@ class ConnectionPool:
         books = self._books()
         with books.lock:
             self._is_closed = True
+            books.closed.set()
             idle = books.take_idle()
             books.ring()
         if books.housekeeper is not None:
@@ -152,7 +157,7 @@ class ConnectionPool:
                 try:
                     self._settle(books, ticket, link, is_fit=self._is_sound(link, check=False))
                 except BaseException:
-                    _drop(books, ticket)
+                    drop(books, ticket)
                     raise
         while self._open_ahead(books):
             pass
@@ -194,7 +199,7 @@ class ConnectionPool:
             books.forget(ticket)
             return False
         except BaseException:
-            _drop(books, ticket)
+            drop(books, ticket)
             raise
         return True
 
@@ -220,12 +225,18 @@ class ConnectionPool:
         books = self._by_process.get(mine)
         if books is None:
             # setdefault and pop are atomic, so that no lock is needed that a fork could have frozen.
-            books = self._by_process.setdefault(mine, Books())
+            books = self._by_process.setdefault(mine, Books(self._limiter()))
             for process in tuple(self._by_process):
                 inherited = self._by_process.pop(process, None) if process != mine else None
                 for each in inherited.all_open() if inherited else ():
                     each.close()
         return books
+
+    def _limiter(self) -> RateLimiter | None:
+        limit = self._config.rate_limit
+        if limit is None or limit.max_connections is None:
+            return None
+        return RateLimiter(limit.max_connections, limit.window, self._clock, "new connections")
 
     def _place(self, books: Books, ticket: Ticket, timeout: float) -> Link | None:
         """Wait for a place; give the idle link that stands there, if one does."""
@@ -255,7 +266,18 @@ class ConnectionPool:
             f"{busy}, and none came back in {timeout:g} s; see pool.max_connections", ErrorKind.ACQUIRE_TIMEOUT
         )
 
+    def _await_turn(self, books: Books, *, ahead: bool) -> None:
+        """Wait until one more connection may be opened, as `RateLimitConfig` says; nobody waits ahead of need."""
+        limit = self._config.rate_limit
+        if books.limiter is None or limit is None:
+            return
+        turn = books.limiter.reserve(0.0 if ahead else limit.patience)
+        while (left := turn - self._clock()) > 0:
+            if books.closed.wait(min(left, _LONGEST_WAIT)) or self._is_closed:
+                raise CancelledError("the pool has been closed")
+
     def _new_link(self, books: Books, ticket: Ticket, patience: float, *, ahead: bool = False) -> Link:
+        self._await_turn(books, ahead=ahead)
         place = None
         if self._host_limits is not None:
             place = self._host_limits.take(self._config.place, self, max(0.0, patience), politely=ahead)
@@ -294,7 +316,7 @@ class ConnectionPool:
             return sound
         return True
 
-    def take_back(self, books: Books, ticket: Ticket) -> None:
+    def _take_back(self, books: Books, ticket: Ticket) -> None:
         """End a lease: its connection idles if it is fit, or is closed; then its place is free."""
         link = books.held.get(ticket.number)
         if not isinstance(link, Link) or books is not self._books():
@@ -324,71 +346,3 @@ class ConnectionPool:
         """Say QUIT where it can be said, and close."""
         link.connection.quit()
         link.close()
-
-
-class PooledConnection:
-    """One connection, lent out: use it in a `with` block, from one thread at a time.
-
-    `is_reused`: it was idle before, so the server may have hung up on it meanwhile. `acquired_at` is on the pool's
-    clock.
-    """
-
-    # Here, so that a finalizer finds them even if a signal's exception fell into __init__.
-    _connection: Connection | None = None
-    _is_over = True
-    is_reused = False
-    acquired_at = 0.0
-    watch: PoolWatch | None = None
-
-    def __init__(self, pool: ConnectionPool, books: Books) -> None:
-        self._pool = pool
-        self._books = books
-        self.ticket = books.ticket()
-        self._is_over = False
-
-    @property
-    def id(self) -> int:
-        """The number of this lease, unique in its pool and process."""
-        return self.ticket.number
-
-    @property
-    def connection(self) -> Connection:
-        """The connection; `PoolError` (connection_unhealthy) once the lease is over."""
-        if self._connection is None:
-            raise PoolError("this lease is over", ErrorKind.CONNECTION_UNHEALTHY)
-        return self._connection
-
-    def fill(self, link: Link, *, is_reused: bool, now: float) -> None:
-        """Put a link into this lease's place; only the pool does."""
-        self._books.held[self.ticket.number] = link
-        self._connection, self.is_reused, self.acquired_at = link.connection, is_reused, now
-
-    def release(self) -> None:
-        """Give the connection back; may be repeated."""
-        if self._connection is not None:
-            self._connection = None
-            self._pool.take_back(self._books, self.ticket)
-            self._is_over = True
-            if self.watch is not None:
-                self.watch.released()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.release()
-
-    def __del__(self) -> None:
-        # Dropped without release: by a signal's exception between two bytecodes, or by a caller without `with`.
-        if not self._is_over:
-            _drop(self._books, self.ticket)
-
-
-def _drop(books: Books, ticket: Ticket) -> None:
-    """Close what a lease held without a word, for nobody knows what was said last; then its place is free."""
-    link = books.held.get(ticket.number)
-    if link is not None:
-        link.close()
-    books.forget(ticket)

@@ -20,12 +20,16 @@ from mailworker import (
 )
 from smtp_transport import (
     BatchSendResult,
+    CircuitBreakerConfig,
     Credentials,
     MailClient,
     OAuth2Client,
     ProtocolError,
+    RateLimitBehavior,
+    RateLimitConfig,
     Receipt,
     RefreshTokenProvider,
+    RetryConfig,
     SaslContext,
     SaslExchange,
     SendResult,
@@ -103,6 +107,9 @@ provider = RefreshTokenProvider(google, "refresh-token", username="me@gmail.com"
 SmtpConfig(host="smtp.gmail.com", credentials=provider)
 SmtpConfig(host="smtp.example.com", credentials=lambda: "token", mechanisms=(Hello(),))
 SmtpConfig.builder().host("smtp.example.com").credentials(provider).mechanisms(Hello()).build()
+limit = RateLimitConfig(max_emails=100, window=60, on_limit=RateLimitBehavior.WAIT)
+careful = SmtpConfig.builder().host("smtp.example.com").rate_limit(limit).circuit_breaker(CircuitBreakerConfig())
+careful.retry(RetryConfig(max_attempts=5)).build()
 
 
 def lead(stream: Stream) -> Receipt:

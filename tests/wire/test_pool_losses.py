@@ -62,7 +62,7 @@ def interrupted_at(line: int, work) -> bool:
         nonlocal left
         ours = "/smtp_transport/pool/" in frame.f_code.co_filename
         # What cleans up after one interruption is not struck by a second.
-        if not ours or frame.f_code.co_name in {"__del__", "_drop", "forget", "ring"}:
+        if not ours or frame.f_code.co_name in {"__del__", "drop", "forget", "ring"}:
             return None
         code = linecache.getline(frame.f_code.co_filename, frame.f_lineno)
         if event == "line" and not code.lstrip().startswith("with "):
@@ -101,7 +101,7 @@ def test_no_place_is_lost_wherever_an_interruption_strikes(pool_of, server, cloc
 
 def test_a_lease_that_was_released_leaves_nothing_to_its_finalizer(pool_of, server, monkeypatch):
     dropped = []
-    monkeypatch.setattr("smtp_transport.pool.pool._drop", lambda books, ticket: dropped.append(ticket.number))
+    monkeypatch.setattr("smtp_transport.pool.lease.drop", lambda books, ticket: dropped.append(ticket.number))
     pool = pool_of(server, max_connections=2)
     released, lost = pool.acquire(), pool.acquire()
     numbers = released.id, lost.id

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from mailworker.fleet.names import FleetKeys, Read, Run
 
 
+_CALM_MS = 5000
+
+
 class BreakerState(enum.Enum):
     """`HELD` is open by hand, until somebody closes it."""
 
@@ -28,8 +31,8 @@ class BreakerPolicy:
     recovery_ms: int = 30_000
     successes: int = 3
     probes: int = 1
-    probe_ms: int = 60_000
-    """After so long a probe that was not heard of is taken for dead."""
+    probe_ms: int = 15_000
+    """After so long a probe that was not heard of is taken for dead: who is alive renews it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +95,10 @@ class Breaker:
         """Take an admission back that was not used, so that somebody else may probe."""
         self._record(who, epoch, "")
 
+    def keep_probe(self, who: str, epoch: int) -> bool:
+        """Tell that a probe is still under way. False: it is not awaited any more."""
+        return bool(self._run("relay/keep_probe", self._keys, [who, epoch, self.policy.probe_ms]))
+
     def switch(self, state: BreakerState, reason: str = "by hand", open_ms: int | None = None) -> BreakerState:
         """Close it, open it for a recovery time or for `open_ms`, or hold it open. Gives the state before.
 
@@ -99,7 +106,8 @@ class Breaker:
         """
         if state is BreakerState.HALF_OPEN:
             raise ValueError("a breaker becomes half open by itself")
-        before = self._run("relay/switch", self._keys, [state.value, open_ms or self.policy.recovery_ms, reason])
+        words = [state.value, open_ms or self.policy.recovery_ms, reason, 0]
+        before = self._run("relay/switch", self._keys, words)
         return BreakerState(before.decode())
 
     def report(self) -> BreakerReport:
@@ -114,9 +122,11 @@ class Breaker:
         )
 
     def retry(self) -> None:
-        """Have an open breaker tried now: whoever asks next is a probe. One that is held by hand stays."""
-        if self.report().state is BreakerState.OPEN:
-            self._run("relay/switch", self._keys, ["open", 0, "to be tried again"])
+        """Have an open breaker tried now: whoever asks next is a probe. One that is held by hand stays.
+
+        So does one that has just been opened, or workers that start again and again would try again and again.
+        """
+        self._run("relay/switch", self._keys, ["retry", 0, "", _CALM_MS])
 
     def _record(self, who: str, epoch: int, well: int | str, reason: str = "", open_ms: int | None = None) -> Change:
         policy = self.policy

@@ -31,10 +31,18 @@ class Bucket:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What may go now. `waits`: for each item 0, or the ms until it might go. `slots`: where it was counted."""
+    """What may go now. `waits`: for each item 0, or the ms until it might go.
 
+    `all_ms`: how long nobody can send, whoever asks; less than what the asker waits where others have waited longer.
+    `slots`, `second` and `taught`: where it was counted, for `refund`.
+    """
+
+    relay: str
     waits: tuple[int, ...]
+    all_ms: int
     slots: tuple[int, ...] = field(repr=False)
+    second: int = field(repr=False)
+    taught: int = field(repr=False)
 
     @property
     def granted(self) -> int:
@@ -45,6 +53,18 @@ class Grant:
     def wait_ms(self) -> int:
         """How long until asking again makes sense; 0 if everything was granted."""
         return min((wait for wait in self.waits if wait), default=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Throttled:
+    """What a complaint led to: mails a second from now on, None while nothing is known of it; seconds of pause.
+
+    `is_news`: nobody else has told of it.
+    """
+
+    rate: float | None
+    hold_seconds: float
+    is_news: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,39 +86,55 @@ class Limiter:
         self._keys = keys
         self._who = who
 
-    def take(self, relay: str, items: int, costs: Sequence[tuple[Bucket, Sequence[int] | None]]) -> Grant:
+    def take(
+        self,
+        relay: str,
+        items: int,
+        costs: Sequence[tuple[Bucket, Sequence[int] | None]],
+        others: Sequence[tuple[Bucket, Sequence[int] | None]] = (),
+        *,
+        in_line: bool = True,
+    ) -> Grant:
         """Take as many of these items as may go to this relay now: each counts in every bucket, or in none.
 
         Each bucket comes with what each item costs in it; None is one each, and an item that costs more than the limit
-        counts as all of it. A wait is at least 1 ms. Raises ValueError for no items or more than MOST_ITEMS.
+        counts as all of it. A wait is at least 1 ms. Whoever waits for the buckets in `costs` stands in the relay's
+        line, unless it is `others` that keep him waiting, or `in_line` says that he will not come back. Raises
+        ValueError for no items or more than MOST_ITEMS.
         """
         if not 1 <= items <= MOST_ITEMS:
             raise ValueError(f"ask for 1 to {MOST_ITEMS} items")
         keys = [self._keys.lesson(relay), *self._keys.line(relay)]
-        arguments: list[str | int] = [self._who, items]
-        for bucket, each in costs:
+        arguments: list[str | int] = [self._who if in_line else "", items, len(costs)]
+        for bucket, each in (*costs, *others):
             keys.append(self._keys.bucket(bucket.name))
             arguments += [bucket.limit, bucket.window_ms, bucket.burst, _told(each, items)]
         answer = self._run("relay/take", keys, arguments)
-        return Grant(tuple(max(1, wait) if wait else 0 for wait in answer[:items]), tuple(answer[items:]))
+        waits = tuple(max(1, wait) if wait else 0 for wait in answer[:items])
+        return Grant(relay, waits, answer[-3], tuple(answer[items:-3]), answer[-2], answer[-1])
 
-    def refund(self, grant: Grant, unused: Sequence[tuple[Bucket, int]]) -> None:
-        """Give back so many units of each bucket, named in the order in which they were taken."""
-        if not any(units for _, units in unused):
+    def refund(self, grant: Grant, items: int, unused: Sequence[tuple[Bucket, int]]) -> None:
+        """Give back so many items, and so many units of each bucket, named in the order in which they were taken."""
+        if not items:
             return
-        arguments: list[str | int] = []
+        keys = [self._keys.lesson(grant.relay), *(self._keys.bucket(bucket.name) for bucket, _ in unused)]
+        arguments: list[str | int] = [items, grant.second, grant.taught]
         for (bucket, units), slot in zip(unused, grant.slots, strict=True):
-            arguments += [slot, units, bucket.window_ms // bucket.limit if bucket.burst else 0]
-        self._run("relay/refund", [self._keys.bucket(bucket.name) for bucket, _ in unused], arguments)
+            arguments += [slot, units, bucket.limit, bucket.window_ms, bucket.burst]
+        self._run("relay/refund", keys, arguments)
 
-    def throttle(self, relay: str, wait_seconds: float | None = None) -> float | None:
-        """Note that the relay complained, and asked for so long a pause, if it did.
+    def throttle(self, relay: str, wait_seconds: float | None = None) -> Throttled:
+        """Note that the relay complained of the rate, and asked for so long a pause, if it did."""
+        return self._throttle(relay, wait_seconds or 0, slower=True)
 
-        Gives the rate from now on, in mails a second; None while too little was sent to tell.
-        """
-        asked = min(_LONGEST_HOLD_MS, int((wait_seconds or 0) * 1000))
-        rate, _ = self._run("relay/throttle", [self._keys.lesson(relay)], [asked])
-        return int(rate) / 1000 if rate else None
+    def hold(self, relay: str, seconds: float) -> Throttled:
+        """Leave the relay alone for so long, whatever its rate."""
+        return self._throttle(relay, seconds, slower=False)
+
+    def _throttle(self, relay: str, seconds: float, *, slower: bool) -> Throttled:
+        asked = min(_LONGEST_HOLD_MS, int(seconds * 1000))
+        rate, hold, is_news = self._run("relay/throttle", [self._keys.lesson(relay)], [asked, int(slower)])
+        return Throttled(int(rate) / 1000 if rate else None, hold / 1000, is_news == 1)
 
     def pin(self, relay: str, rate: float | None) -> None:
         """Keep a relay at this many mails a second, whatever it says; None lets it teach anew."""
@@ -123,4 +159,4 @@ def _told(each: Sequence[int] | None, items: int) -> str:
         return "1"
     if len(each) != items or min(each) < 0:
         raise ValueError("there is a cost for each item, none below 0")
-    return ",".join(map(str, each)) if items > 1 else str(each[0])
+    return ",".join(f"{item}={cost}" for item, cost in enumerate(each, 1) if cost)

@@ -1,8 +1,9 @@
 """How many connections: leases of a relay's, or a host's, for all processes together.
 
 Law: the sum of what is held never exceeds the most in force, save while that has just been lowered and holders have not
-yet renewed. A process that dies loses its share when its lease is over. While somebody has none, nobody keeps more
-than an equal share.
+yet renewed. What is open counts until it is closed. A process that dies loses its share when its lease is over. While
+somebody has none, nobody keeps more than an equal share, and where there are fewer links than processes they take
+turns.
 """
 
 from dataclasses import dataclass
@@ -40,14 +41,21 @@ class Links:
         self._keys = keys
         self._most = most
 
-    def lease(self, who: str, want: int, lease_ms: int) -> Holding:
-        """Ask for so many connections, or renew; the answer may be fewer than before, and 0. Want 0 to give back."""
-        return Holding(*self._run("relay/lease", self._keys, [who, want, lease_ms, self._most]))
+    def lease(self, who: str, want: int, lease_ms: int, *, allowed: int | None = None, still_open: int = 0) -> Holding:
+        """Ask for so many connections, or renew; the answer may be fewer than before, and 0. Want 0 to give back.
 
-    def crowded(self) -> int:
-        """Note that the relay complained of too many. Gives the most from now on; it grows again while all is quiet."""
-        most: int = self._run("relay/crowded", self._keys, [self._most])
-        return most
+        `allowed`: as many as may be taken although more are wanted. `still_open`: what counts until it is closed.
+        """
+        arguments = [who, want, want if allowed is None else allowed, still_open, lease_ms, self._most]
+        return Holding(*self._run("relay/lease", self._keys, arguments))
+
+    def crowded(self, who: str) -> tuple[int, bool]:
+        """Note that the relay complained of too many: he who heard it has one less from now on, and so have all.
+
+        Gives the most from now on, which grows again while all is quiet; and whether that is news.
+        """
+        most, is_news = self._run("relay/crowded", self._keys, [who, self._most])
+        return most, is_news == 1
 
     def report(self) -> LinksReport:
         """Tell who holds how many, the dead not yet buried among them."""

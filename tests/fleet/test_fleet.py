@@ -45,7 +45,7 @@ def test_a_thousand_workers_share_a_limit_and_a_dead_relay_costs_a_handful_of_pr
             if grant.granted and died <= world.now < healed:
                 tried_in_vain.append(world.now)
                 wait = breaker.failed(who, admission.epoch, "down").wait_ms or 50
-                world.limiter(who).refund(grant, [(bucket, grant.granted)])
+                world.limiter(who).refund(grant, grant.granted, [(bucket, grant.granted)])
             elif grant.granted:
                 sent += [world.now] * grant.granted
                 breaker.went_well(who, admission.epoch)

@@ -4,10 +4,9 @@
 local LONG = 60000
 
 local function read_breaker(key)
-  local state, epoch, till, successes, held =
-    unpack(redis.call('HMGET', key, 'state', 'epoch', 'till', 'successes', 'held'))
+  local state, epoch, till, since, held = unpack(redis.call('HMGET', key, 'state', 'epoch', 'till', 'since', 'held'))
   return {state = state or 'closed', epoch = tonumber(epoch or 0), till = tonumber(till or 0),
-    successes = tonumber(successes or 0), held = held == '1'}
+    since = tonumber(since or 0), held = held == '1'}
 end
 
 -- Change its state; gives the new epoch. Failures and probes of the old one are forgotten.

@@ -24,15 +24,15 @@ local function look(key, limit, window, burst)
   table.sort(bucket.slots, function(one, other) return one[1] < other[1] end)
   if burst > 0 then
     bucket.step, bucket.burst = window / limit, burst
-    bucket.tat = math.max(bucket.tat or 0, NOW)
+    bucket.tat = sane_tat(bucket.tat, burst * bucket.step)
   end
   return bucket
 end
 
--- The ms until `cost` more fit, behind all that others of this call wait for.
-local function wait_in(bucket, cost)
-  if cost == 0 then return 0 end
-  local wait, excess = 0, bucket.used + bucket.owed + cost - bucket.limit
+-- The ms until `cost` more fit, behind all that others of this call wait for; `ahead`: and others of other calls.
+local function wait_in(bucket, cost, ahead)
+  local owed = bucket.owed + ahead
+  local wait, excess = 0, bucket.used + owed + cost - bucket.limit
   if excess > 0 then
     for _, slot in ipairs(bucket.slots) do
       excess = excess - slot[2]
@@ -43,16 +43,27 @@ local function wait_in(bucket, cost)
     if excess > 0 then wait = math.max(wait, 0) + math.ceil(excess / bucket.limit) * (SLOTS + 1) * bucket.width end
   end
   if bucket.step then
-    wait = math.max(wait, bucket.tat + (bucket.owed + cost - bucket.burst) * bucket.step - NOW)
+    wait = math.max(wait, bucket.tat + (owed + cost - bucket.burst) * bucket.step - NOW)
   end
   return math.max(0, math.ceil(wait))
 end
 
 local function most_in(bucket) return bucket.burst or bucket.limit end
 
+-- An item is granted, or waited for.
+local function count(bucket, cost, is_granted)
+  if not is_granted then
+    bucket.owed = bucket.owed + cost
+    return
+  end
+  bucket.used, bucket.taken = bucket.used + cost, bucket.taken + cost
+  bucket.slots[#bucket.slots + 1] = {bucket.at, cost}
+  if bucket.step then bucket.tat = bucket.tat + cost * bucket.step end
+end
+
 local function spend(bucket)
   if bucket.taken == 0 then return end
   redis.call('HINCRBY', bucket.key, bucket.at, bucket.taken)
-  if bucket.step then redis.call('HSET', bucket.key, 'tat', int(bucket.tat)) end
+  if bucket.step then redis.call('HSET', bucket.key, 'tat', exact(bucket.tat)) end
   redis.call('PEXPIRE', bucket.key, (SLOTS + 2) * bucket.width)
 end

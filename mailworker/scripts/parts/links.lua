@@ -1,11 +1,17 @@
--- Who may be connected: a sorted set of holders by the end of their leases, and a hash `has/wants` of each. What was
--- learnt of the most: `most`, and `at`, when. Each quiet while it grows by one again.
-local QUIET = 300000
+-- Who may be connected: a sorted set of holders by the end of their leases, and a hash `has/wants/since` of each: since
+-- when it has some, or has none. What was learnt of the most: `most`, `at`, when, and `least`, to which complaints of
+-- the moment that began `from` then may lower it. Each quiet while it grows by one again.
+local QUIET, LONGEST_LEASE = 300000, 60000
 
 local function bury(leases, held)
-  for _, dead in ipairs(redis.call('ZRANGEBYSCORE', leases, '-inf', int(NOW))) do
-    redis.call('ZREM', leases, dead)
-    redis.call('HDEL', held, dead)
+  local dead = redis.call('ZRANGEBYSCORE', leases, '-inf', int(NOW))
+  -- Of a clock that was set back: who lives renews in a moment.
+  for _, who in ipairs(redis.call('ZRANGEBYSCORE', leases, '(' .. int(NOW + LONGEST_LEASE), '+inf')) do
+    dead[#dead + 1] = who
+  end
+  for _, who in ipairs(dead) do
+    redis.call('ZREM', leases, who)
+    redis.call('HDEL', held, who)
   end
 end
 
@@ -15,4 +21,25 @@ local function most_links(learnt, configured)
   most = most + math.floor(math.max(0, NOW - at) / QUIET)
   if most >= configured then redis.call('DEL', learnt) end
   return math.min(most, configured)
+end
+
+-- Look at all others: how many links they have, how many of them have some, and how many none; who asks; how many have
+-- had some for longer than it, or waited for longer.
+local function look_around(held, who)
+  local seen = {others = 0, holders = 0, hungry = 0, before = 0}
+  local flat, mine = redis.call('HGETALL', held), redis.call('HGET', held, who)
+  local has, since = string.match(mine or '', '^(%d+)/%d+/(%d+)$')
+  seen.has, seen.since = tonumber(has or 0), math.min(tonumber(since or NOW), NOW)
+  for n = 1, #flat, 2 do
+    local its, when = string.match(flat[n + 1], '^(%d+)/%d+/(%d+)$')
+    its, when = tonumber(its or 0), tonumber(when or NOW)
+    if flat[n] ~= who then
+      seen.others = seen.others + its
+      if its > 0 then seen.holders = seen.holders + 1 else seen.hungry = seen.hungry + 1 end
+      if (its > 0) == (seen.has > 0) and (when < seen.since or when == seen.since and flat[n] < who) then
+        seen.before = seen.before + 1
+      end
+    end
+  end
+  return seen
 end

@@ -9,10 +9,14 @@ local breaker = read_breaker(KEYS[1])
 if breaker.state == 'closed' then return {'closed', breaker.epoch, 0} end
 if breaker.held then return {'held', breaker.epoch, LONG} end
 if breaker.state == 'open' then
-  if NOW < breaker.till then return {'open', breaker.epoch, math.ceil(breaker.till - NOW)} end
+  -- Before it was opened only a clock can be that was set back.
+  if NOW < breaker.till and NOW >= breaker.since then
+    return {'open', breaker.epoch, math.ceil(breaker.till - NOW)}
+  end
   breaker.epoch = move(KEYS, breaker, 'half_open')
 end
 redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', int(NOW))
+redis.call('ZREMRANGEBYSCORE', KEYS[3], '(' .. int(NOW + patience), '+inf')
 if redis.call('ZCARD', KEYS[3]) < most or redis.call('ZSCORE', KEYS[3], who) then
   redis.call('ZADD', KEYS[3], int(NOW + patience), who)
   return {'half_open', breaker.epoch, 0}

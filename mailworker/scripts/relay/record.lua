@@ -1,7 +1,7 @@
 -- record: what became of a relay that was admitted. Whoever was admitted in an earlier epoch is not listened to.
 -- KEYS     breaker, its failures, its probes
--- ARGV     who tells, epoch, 1 it went well, 0 it failed, '' it was not tried; failures that open it, ms in which they count, ms that it stays open,
---          successes that close it, reason, 1 to open it at once
+-- ARGV     who tells, epoch, 1 it went well, 0 it failed, '' it was not tried; failures that open it, ms in which they
+--          count, ms that it stays open, successes that close it, reason, 1 to open it at once
 -- ANSWERS  state before, state now, ms until it is tried again
 -- PARTS    clock breaker
 local who, epoch, well, threshold, window, recovery, enough, reason, at_once = unpack(ARGV)
@@ -30,5 +30,5 @@ redis.call('LPUSH', KEYS[2], int(NOW))
 redis.call('LTRIM', KEYS[2], 0, threshold - 1)
 redis.call('PEXPIRE', KEYS[2], window)
 local oldest = redis.call('LINDEX', KEYS[2], threshold - 1)
-if oldest and NOW - oldest < tonumber(window) then return open() end
+if oldest and math.abs(NOW - oldest) < tonumber(window) then return open() end
 return answer(before)

@@ -1,22 +1,27 @@
--- throttle: the relay says that this is too fast. Half of what was sent of late is the new rate, at once.
+-- throttle: the relay says that this is too fast, or too much. Of too fast, half of what was sent of late is the new
+-- rate, at once; where nothing was, it is left alone for a moment.
 -- KEYS     the relay's lesson
--- ARGV     ms that the relay asked to be left alone (0: it did not say)
--- ANSWERS  the rate now, in thousandths a second ('' when there is nothing to go by), ms until the relay is tried again
+-- ARGV     ms that the relay asked to be left alone (0: it did not say), 1 if it is too fast, 0 for a pause alone
+-- ANSWERS  the rate now, in thousandths a second ('' when there is nothing to go by), ms until the relay is tried
+--          again, 1 if this was news, 0 where others have told it already
 -- PARTS    clock learned
-local SLOWEST, ONE_COMPLAINT = 0.05, 1000
+local SLOWEST, ONE_COMPLAINT, UNKNOWN = 0.05, 1000, 5000
 redis.call('HDEL', KEYS[1], '') -- needs no memory: from here on a full server refuses nothing to this script
 local taught = lesson(KEYS[1])
-local rate, hold = taught.rate, math.max(taught.hold, tonumber(ARGV[1]))
+local rate, hold, is_news = taught.rate, math.max(taught.hold, tonumber(ARGV[1])), false
 -- Workers that hear the same complaint at once tell of one.
-if not taught.pinned and NOW - (taught.at or 0) >= ONE_COMPLAINT then
+if ARGV[2] == '1' and not taught.pinned and not (taught.rate and NOW - taught.at < ONE_COMPLAINT) then
   local sent = pace(taught.held)
   if rate and (sent == 0 or sent > rate) then sent = rate end
   if sent > 0 then
-    rate = math.max(SLOWEST, sent / 2)
-    redis.call('HSET', KEYS[1], 'rate', int(rate * 1000), 'ceiling', int(sent * 1000), 'at', int(NOW),
-      'tat', int(NOW))
+    rate, is_news = math.max(SLOWEST, sent / 2), true
+    redis.call('HSET', KEYS[1], 'rate', int(rate * 1000), 'ceiling', int(math.max(sent, 2 * SLOWEST) * 1000),
+      'at', int(NOW), 'tat', int(NOW + 1000 / rate))
+  elseif not rate then
+    hold = math.max(hold, UNKNOWN) -- it takes not even a first one now
   end
 end
-if hold > 0 then redis.call('HSET', KEYS[1], 'hold', int(NOW + hold)) end
-redis.call('PERSIST', KEYS[1])
-return {rate and int(rate * 1000) or '', hold}
+if hold > taught.hold then redis.call('HSET', KEYS[1], 'hold', int(NOW + hold)) end
+if rate or hold > 0 then redis.call('PERSIST', KEYS[1]) end
+is_news = is_news or hold > taught.hold + ONE_COMPLAINT
+return {rate and int(rate * 1000) or '', hold, is_news and 1 or 0}

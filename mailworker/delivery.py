@@ -5,7 +5,7 @@ reached; then its claim runs out and the watch frees it. Nothing is written afte
 """
 
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -15,6 +15,7 @@ from mailworker.files import Shelf
 from mailworker.gate import Gate, LaneTerms, Pass
 from mailworker.intake import UnreadableError, open_mail
 from mailworker.ledger import Ledger, LedgerError
+from mailworker.loading import Load, Loading
 from mailworker.log import logger
 from mailworker.mates import Mates, share, shared
 from mailworker.news import News
@@ -33,8 +34,9 @@ from smtp_transport.message import EncodedFiles
 _PAUSE_FIRST_MS, _PAUSE_MAX_MS = 500, 30_000
 # A 250 that cannot be recorded becomes a duplicate later: insist while there is hope.
 _INSIST_SECONDS = 60.0
-# A shorter wait for a limit is not worth another bell; after a longer one things may be different anyway.
-_SHORT_WAIT_MS, _LONGEST_REST_MS = 1000, 60_000
+# A shorter wait for a limit is not worth another bell; after a longer one things may be different anyway. That a limit
+# by the second is used up is a short wait.
+_SHORT_WAIT_MS, _LONGEST_REST_MS = 2000, 60_000
 _LOOK_UP_SECONDS = 0.05
 # Somebody who pauses a lane waits for it: so long at most, and then for the window on the wire.
 _PAUSE_SEEN_SECONDS = 0.5
@@ -102,20 +104,20 @@ class Drain:
     _is_leaving: bool = field(default=False, init=False)
     _looked_at: float = field(default_factory=time.monotonic, init=False)
     _is_held: bool = field(default=False, init=False)
+    _is_answering: bool = field(default=False, init=False)
 
     def run(self) -> int:
         """Work the lane. Returns how many mails were settled. Raises LedgerError when the ledger is out of reach."""
-        answering = self.is_first
+        self._is_answering = self.is_first
         while not self._is_over():
             leave = self._enter()
             if leave is None:
                 break
             with self.tools.gate.returning(leave):
-                if not self._batch(leave, answering=answering):
+                if not self._batch(leave):
                     break
             if not self.is_first and self.is_waiting is False:
                 break  # one link is enough
-            answering = False
         return self.settled
 
     @property
@@ -146,27 +148,41 @@ class Drain:
         return share(self.policy.claiming.limit, self._ready_left, self.mates)
 
     def _enter(self) -> Pass | None:
-        """Get leave to send, waiting for it a moment; where it takes longer, have the lane left alone so long."""
+        """Get leave to send, waiting for it a moment; where all must wait longer, have the lane left alone so long."""
         while True:
             answer = self.tools.gate.enter(self.policy.lane, self.who, self._share())
             if isinstance(answer, Pass):
                 return answer
-            if answer.ms > _SHORT_WAIT_MS or self._is_over():
+            if answer.all_ms > _SHORT_WAIT_MS:
                 logger.info("lane %s waits: %s", self._lane, answer.reason)
-                self.tools.ledger.pauses.rest(self._lane, min(answer.ms, _LONGEST_REST_MS), answer.reason)
+                self.tools.ledger.pauses.rest(self._lane, min(answer.all_ms, _LONGEST_REST_MS), answer.reason)
                 return None
-            self._wait(answer.ms / 1000)
+            # Who comes in addition need not wait for what others have.
+            if not self._pass_on() or self._is_over() or (not answer.all_ms and not self.is_first):
+                return None
+            self._wait(min(answer.ms, _SHORT_WAIT_MS) / 1000)
+
+    def _pass_on(self) -> bool:
+        """Let others hear the bell while this one waits; False: there is nothing to wait for."""
+        if not self._is_answering:
+            return True
+        self._is_answering = False
+        bell_due, ready = self.tools.ledger.answer(self._lane)
+        if bell_due:
+            self._is_unheard = not self.tools.ring(self._lane)
+        return ready > 0
 
     def _wait(self, seconds: float) -> None:
         until = time.monotonic() + seconds
-        while (left := until - time.monotonic()) > 0 and not self.tools.is_stopping():
+        while (left := until - time.monotonic()) > 0 and not self._is_over():
             time.sleep(min(left, _LOOK_UP_SECONDS))
 
-    def _batch(self, leave: Pass, *, answering: bool) -> bool:
+    def _batch(self, leave: Pass) -> bool:
         """Claim a batch and work it; False: there was none."""
         tools, claiming = self.tools, self.policy.claiming
         wanted = replace(claiming, limit=min(self._share(), leave.mails))
-        batch = tools.ledger.claim(self._lane, wanted, answering=answering)
+        batch = tools.ledger.claim(self._lane, wanted, answering=self._is_answering)
+        self._is_answering = False
         if tools.watcher:
             tools.watcher.claimed(batch)
         if batch.bell_due:
@@ -176,9 +192,10 @@ class Drain:
         self._ready_left = batch.ready_left
         if self.mates.pace is not None and self.mates.pace >= QUICK_SECONDS:
             self.mates.needed(batch.ready_left, self.mates.pace)
+        loading = Loading(tools.gate, self.policy.lane, self.who, self._postpone)
         with tools.renewer.holding(self._lane, batch.mails):
-            for part, those in self._parts(leave, self._spared(self._open(batch.mails))):
-                self._send(part, those)
+            for part, load in loading.of(leave, self._spared(self._open(batch.mails))):
+                self._send(part, load)
         return True
 
     def _spared(self, mails: list[Mail]) -> list[Mail]:
@@ -197,49 +214,24 @@ class Drain:
         self._settle([settlement_of(mail, (), self.policy.mails) for mail in mails if not mail.pending])
         return [mail for mail in mails if mail.pending]
 
-    def _parts(self, leave: Pass, mails: list[Mail]) -> Iterator[tuple[Pass, list[Mail]]]:
-        """Give what may go now, by the relay that it goes to; what a limit keeps back waits in the ledger."""
-        gate, lane = self.tools.gate, self.policy.lane
-        by_domain: dict[str, list[Mail]] = {}
-        for mail in mails:
-            sticks_to = mail.domains[0] if lane.sticky_domains and not leave.is_probe else ""
-            by_domain.setdefault(sticks_to, []).append(mail)
-        for domain, those in by_domain.items():
-            if not domain or gate.is_first_for(lane, leave.relay, domain):
-                yield leave, self._weighed(leave, those)
-                continue
-            other = gate.enter(lane, self.who, len(those), domain)
-            if not isinstance(other, Pass):
-                self._postpone(those, [other.ms] * len(those))
-                continue
-            with gate.returning(other):
-                left = those[other.mails :]
-                self._postpone(left, [other.grant.wait_ms] * len(left))
-                yield other, self._weighed(other, those[: other.mails])
-
-    def _weighed(self, leave: Pass, mails: list[Mail]) -> list[Mail]:
-        """Keep back what the limits on recipients and domains do not let go now."""
-        waits = self.tools.gate.weigh(self.policy.lane, leave, [mail.domains for mail in mails])
-        self._postpone(
-            [mail for mail, wait in zip(mails, waits, strict=True) if wait], [wait for wait in waits if wait]
-        )
-        return [mail for mail, wait in zip(mails, waits, strict=True) if not wait]
-
     def _postpone(self, mails: Sequence[Mail], waits_ms: Sequence[int]) -> None:
         claims = [mail.claim for mail in mails]
+        if not claims:
+            return
         try:
             self.tools.ledger.postpone(self._lane, claims, waits_ms)
         except LedgerError as error:
             logger.warning("%d claims of lane %s run out by themselves: %s", len(claims), self._lane, error)
         self.tools.renewer.let_go(claims)
 
-    def _send(self, leave: Pass, mails: list[Mail]) -> None:
+    def _send(self, leave: Pass, load: Load) -> None:
         """Deliver mails through one relay: settle as the receipts come in, give back what was not begun."""
+        mails = load.mails
         passage = Passage(mails, self._settle, self._turn, self.mates.pace)
         news, gone = News(), list[tuple[str, str]]()
         deliveries = self.tools.client(leave.relay).deliver([mail.transaction for mail in mails], passage.permit)
         try:
-            with closing(deliveries), self.tools.gate.sending(leave):
+            with closing(deliveries):
                 for index, receipt in deliveries:
                     verdicts = judge(receipt)
                     news.hear(verdicts, receipt)
@@ -262,7 +254,7 @@ class Drain:
                 self._settle(passage.told)
             finally:
                 self._give_back(passage, news)
-                self._tell(leave, news, len(mails) - len(passage.left))
+                self._tell(leave, news, load, passage)
                 self._suppress(gone)
 
     def _open(self, claims: Sequence[Claim]) -> list[Mail]:
@@ -360,15 +352,17 @@ class Drain:
         except LedgerError as error:
             logger.warning("%d addresses of lane %s are not suppressed: %s", len(gone), self._lane, error)
 
-    def _tell(self, leave: Pass, news: News, begun: int) -> None:
+    def _tell(self, leave: Pass, news: News, load: Load, passage: Passage) -> None:
         """Let all workers know what became of the relay. Whoever does not hear of it finds out himself."""
         gate, trouble = self.tools.gate, news.trouble
-        leave.used += begun
+        leave.used += len(load.mails) - len(passage.left)
         try:
+            gate.unweigh(load.weighed, load.places_of(passage.left))
             for complaint, wait_seconds in news.complaints.items():
                 gate.complained(leave, complaint, wait_seconds)
             if trouble:
-                log = logger.error if trouble.is_credentials else logger.warning
+                # Of a relay that is known to be down it is no news.
+                log = logger.error if trouble.is_credentials else logger.info if leave.is_probe else logger.warning
                 log("relay %s is in trouble: %s", leave.relay, trouble.reason)
                 gate.failed(leave, trouble.reason, open_ms=trouble.open_ms)
             elif news.is_good:

@@ -1,6 +1,7 @@
 """The gate of a process, wired from settings: for each relay its breaker, its connections and what it allows."""
 
 import datetime as dt
+import hashlib
 import random
 import secrets
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from redis import Redis
 from mailworker.fleet import Breaker, BreakerPolicy, FleetKeys, Limiter, Links
 from mailworker.gate import Door, Gate, LaneTerms, RelayTerms
 from mailworker.ledger import Server
-from mailworker.links import Harbour
+from mailworker.links import Berth, Harbour
 from mailworker.relay import smtp_config
 from mailworker.relay_settings import LaneSettings, RelaySettings
 from mailworker.sealing import KeyRing
@@ -23,9 +24,12 @@ _UNBOUNDED = 10_000
 
 
 class Doorway:
-    """All of a process's doors. `allow` is told how many connections it may have to a relay; 0: none must stay open."""
+    """All of a process's doors.
 
-    def __init__(self, settings: Settings, redis: Redis, allow: Callable[[str, int], None]) -> None:
+    `allow` is told how many connections it may have to a relay, closes those beyond, and gives how many are open still.
+    """
+
+    def __init__(self, settings: Settings, redis: Redis, allow: Callable[[str, int], int]) -> None:
         self._server = Server(redis)
         self._keys = FleetKeys(settings.redis.prefix)
         self._settings = settings
@@ -34,16 +38,21 @@ class Doorway:
         self.harbour = Harbour()
         self.breakers = {name: self._breaker(name, settings.relays[name]) for name in settings.used_relays}
         limiter = Limiter(self._server.run, self._server.read, self._keys, self.who)
+        self.berths = {name: self._berth(name, settings.relays[name]) for name in settings.used_relays}
         doors = {name: self._door(name, settings.relays[name]) for name in settings.used_relays}
         self.gate = Gate(doors, limiter, random.random, lambda: dt.datetime.now(dt.UTC))
 
     def _door(self, name: str, relay: RelaySettings) -> Door:
         terms = RelayTerms(name, relay.limits, relay.domain_limits, relay.warm_up, relay.learns)
+        return Door(terms, self.breakers[name], self.berths[name], self.harbour.keep)
+
+    def _berth(self, name: str, relay: RelaySettings) -> Berth:
         pools = [self._links("relay", name, relay.all_connections or _UNBOUNDED)]
         if relay.host and relay.host_connections:
-            pools.append(self._links("host", relay.host.lower(), relay.host_connections))
-        berth = self.harbour.berth(pools, self.who, relay.max_connections, lambda links: self._allow(name, links))
-        return Door(terms, self.breakers[name], berth)
+            # By its digest: a name that a person gave may hold what a key must not.
+            host = hashlib.sha256(relay.host.lower().encode()).hexdigest()[:16]
+            pools.append(self._links("host", host, relay.host_connections))
+        return self.harbour.berth(pools, self.who, relay.max_connections, lambda links: self._allow(name, links))
 
     def _links(self, scope: str, name: str, most: int) -> Links:
         return Links(self._server.run, self._server.read, self._keys.links(scope, name), most)

@@ -23,6 +23,8 @@ from mailworker.policy.warmup import WarmUp
 
 _DAY_MS = 86_400_000
 _QUOTA_HOLD_SECONDS = 3600.0
+# Of a relay that is not to teach, when it does not say how long it wants to be left alone.
+_UNLEARNT_HOLD_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,16 +52,17 @@ class RelayTerms:
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """One relay as this process asks it."""
+    """One relay as this process asks it. `keep` has something renewed until what it gives is called."""
 
     terms: RelayTerms
     breaker: Breaker
     berth: Berth
+    keep: Callable[[Callable[[], object]], Callable[[], None]]
 
 
 @dataclass(slots=True)
 class Pass:
-    """Leave to send so many mails through a relay, and how many were begun with it.
+    """Leave to send so many mails through a relay over one link, and how many were begun with it.
 
     A probe is a single mail that finds out how the relay does.
     """
@@ -72,13 +75,25 @@ class Pass:
     grant: Grant = field(repr=False)
     buckets: tuple[Bucket, ...] = field(repr=False)
     used: int = 0
+    end_keeping: Callable[[], None] | None = field(default=None, repr=False)
+    is_over: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Weighed:
+    """What the limits on recipients and domains say. `waits`: for each mail 0, or the ms until it might go."""
+
+    waits: tuple[int, ...]
+    grant: Grant | None = field(default=None, repr=False)
+    costs: tuple[tuple[Bucket, Sequence[int]], ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Nothing can go for so many ms; `reason` is for people."""
+    """The asker can send nothing for `ms`, and nobody else in the lane for `all_ms`; `reason` is for people."""
 
     ms: int
+    all_ms: int
     reason: str
 
 
@@ -94,33 +109,48 @@ class Gate:
         self._now = now
 
     def enter(self, lane: LaneTerms, who: str, mails: int, domain: str | None = None) -> Pass | Wait:
-        """Ask for leave to send up to so many mails now; with a domain, through the relay that it sticks to."""
+        """Ask for leave to send up to so many mails now; with a domain, through the relay that it sticks to.
+
+        Leave that was given must be given back, by `returning` or by `give_back`.
+        """
         now = self._now()
-        closed = wait_seconds(lane.hours, lane.zone, now)
-        if closed:
-            return Wait(max(1, round(closed * 1000)), "outside its hours")
+        closed_ms = round(wait_seconds(lane.hours, lane.zone, now) * 1000)
+        if closed_ms:
+            return Wait(closed_ms, closed_ms, "outside its hours")
         waits: list[Wait] = []
         for relay in for_domain(lane.routes, domain) if domain else in_turn(lane.routes, self._chance):
             answer = self._ask(self._doors[relay], lane, who, mails, now)
             if isinstance(answer, Pass):
                 return answer
             waits.append(answer)
-        return min(waits, key=lambda wait: wait.ms)
+        soonest = min(waits, key=lambda wait: wait.ms)
+        return Wait(soonest.ms, min(wait.all_ms for wait in waits), soonest.reason)
 
-    def weigh(self, lane: LaneTerms, leave: Pass, recipients: Sequence[Sequence[str]]) -> tuple[int, ...]:
-        """Ask what only opened mails can tell: for each, the domains of its recipients, lower case, one each.
+    def weigh(self, lane: LaneTerms, leave: Pass, recipients: Sequence[Sequence[str]]) -> Weighed:
+        """Ask what only opened mails can tell: for each, the domains of its recipients, lower case.
 
-        Answers for each mail 0, or the ms until it might go. Where no limit counts those, nothing is asked.
+        Where no limit counts those, nothing is asked.
         """
         terms = self._doors[leave.relay].terms
-        costs = [
+        costs = (
             *_by_recipients(f"relay:{terms.relay}", terms.limits, recipients),
             *_by_recipients(f"lane:{lane.lane}", lane.limits, recipients),
             *_by_domain(terms, recipients),
-        ]
+        )
         if not costs or not recipients:
-            return (0,) * len(recipients)
-        return self._limiter.take(f"{terms.relay}/recipients", len(recipients), costs).waits
+            return Weighed((0,) * len(recipients))
+        # What may not go now waits in the ledger, and is nobody's to wait for: one domain must not keep others waiting.
+        grant = self._limiter.take(f"{terms.relay}/recipients", len(recipients), costs, in_line=False)
+        return Weighed(grant.waits, grant, costs)
+
+    def unweigh(self, weighed: Weighed, places: Sequence[int]) -> None:
+        """Give back what those mails would have counted, which went away unsent. Places are those of `recipients`."""
+        if weighed.grant is not None:
+            counted = [
+                (bucket, sum(min(costs[place], bucket.most_at_once) for place in places))
+                for bucket, costs in weighed.costs
+            ]
+            self._limiter.refund(weighed.grant, len(places), counted)
 
     @contextmanager
     def returning(self, leave: Pass) -> Iterator[None]:
@@ -128,17 +158,24 @@ class Gate:
         try:
             yield
         finally:
-            try:
-                self._take_back(leave)
-            except LedgerError as error:
-                # What was taken leaves its window, and a probe is taken for dead, in time.
-                logger.warning("what was not used of relay %s is not given back: %s", leave.relay, error)
+            self.give_back(leave)
 
-    @contextmanager
-    def sending(self, leave: Pass) -> Iterator[None]:
-        """While the block lasts, the process's connections to the relay are not given away."""
-        with self._doors[leave.relay].berth.in_use():
-            yield
+    def give_back(self, leave: Pass) -> None:
+        """End a leave: its link, and what was not used of it. Once is enough, and more often harmless."""
+        if leave.is_over:
+            return
+        leave.is_over = True
+        if leave.end_keeping:
+            leave.end_keeping()
+        self._doors[leave.relay].berth.leave()
+        unused = leave.grant.granted - leave.used
+        try:
+            self._limiter.refund(leave.grant, unused, [(bucket, unused) for bucket in leave.buckets])
+            if leave.is_probe and not leave.used:
+                self._doors[leave.relay].breaker.withdraw(leave.who, leave.epoch)
+        except LedgerError as error:
+            # What was taken leaves its window, and a probe is taken for dead, in time.
+            logger.warning("what was not used of relay %s is not given back: %s", leave.relay, error)
 
     @staticmethod
     def is_first_for(lane: LaneTerms, relay: str, domain: str) -> bool:
@@ -156,58 +193,76 @@ class Gate:
 
     def complained(self, leave: Pass, complaint: Complaint, wait_seconds: float | None) -> None:
         """Tell what the relay complained of, and the time it asked for."""
-        door = self._doors[leave.relay]
+        relay, door = leave.relay, self._doors[leave.relay]
         if complaint is Complaint.CONNECTIONS:
-            most = door.berth.crowded()
-            logger.warning("relay %s stands no more than %d connections", leave.relay, most)
+            most, is_news = door.berth.crowded()
+            if is_news:
+                logger.warning("relay %s stands no more than %d connections", relay, most)
         elif complaint is Complaint.QUOTA:
-            self._limiter.throttle(leave.relay, wait_seconds or _QUOTA_HOLD_SECONDS)
-            logger.warning("relay %s says that its quota is used up", leave.relay)
-        elif door.terms.learns:
-            rate = self._limiter.throttle(leave.relay, wait_seconds)
-            logger.warning(
-                "relay %s complains of the rate; now %s", leave.relay, f"{rate:g} mails/s" if rate else "held"
+            if self._limiter.hold(relay, wait_seconds or _QUOTA_HOLD_SECONDS).is_news:
+                logger.warning("relay %s says that its quota is used up", relay)
+        else:
+            told = (
+                self._limiter.throttle(relay, wait_seconds)
+                if door.terms.learns
+                else self._limiter.hold(relay, wait_seconds or _UNLEARNT_HOLD_SECONDS)
             )
+            if told.is_news:
+                now = f"{told.rate:g} mails/s" if told.rate else f"held for {told.hold_seconds:g} s"
+                logger.warning("relay %s complains of the rate; now %s", relay, now)
 
     def _ask(self, door: Door, lane: LaneTerms, who: str, mails: int, now: dt.datetime) -> Pass | Wait:
         relay = door.terms.relay
         if not door.berth.take():
-            return Wait(door.berth.ask_again_ms, f"no connection to relay {relay} is free")
-        admission = door.breaker.admit(who)
+            # It is this process that has none.
+            return Wait(door.berth.ask_again_ms, 0, f"no connection to relay {relay} is free")
+        answer: Pass | Wait | None = None
+        try:
+            answer = self._admit(door, lane, who, mails, now)
+        finally:
+            if not isinstance(answer, Pass):
+                door.berth.leave()
+        return answer
+
+    def _admit(self, door: Door, lane: LaneTerms, who: str, mails: int, now: dt.datetime) -> Pass | Wait:
+        relay, breaker = door.terms.relay, door.breaker
+        admission = breaker.admit(who)
         if admission.wait_ms:
             held = " by hand" if admission.state is BreakerState.HELD else ""
-            return Wait(admission.wait_ms, f"relay {relay} is left alone{held}")
-        buckets = tuple(_by_mails(door.terms, lane, now))
-        grant = self._limiter.take(relay, 1 if admission.is_probe else mails, [(bucket, None) for bucket in buckets])
+            return Wait(admission.wait_ms, admission.wait_ms, f"relay {relay} is left alone{held}")
+        of_relay, of_lane = _by_mails(door.terms, lane, now)
+        asked = 1 if admission.is_probe else mails
+        grant = self._limiter.take(
+            relay, asked, [(bucket, None) for bucket in of_relay], [(bucket, None) for bucket in of_lane]
+        )
+        if not grant.granted:
+            if admission.is_probe:
+                breaker.withdraw(who, admission.epoch)
+            return Wait(grant.wait_ms, grant.all_ms, f"the limits of relay {relay}, or of the lane")
+        buckets = (*of_relay, *of_lane)
         leave = Pass(relay, grant.granted, admission.is_probe, admission.epoch, who, grant, buckets)
-        if leave.mails:
-            return leave
-        self._take_back(leave)
-        return Wait(grant.wait_ms, f"the limits of relay {relay}, or of the lane")
-
-    def _take_back(self, leave: Pass) -> None:
-        unused = leave.grant.granted - leave.used
-        if unused > 0:
-            self._limiter.refund(leave.grant, [(bucket, unused) for bucket in leave.buckets])
-        if leave.is_probe and not leave.used:
-            self._doors[leave.relay].breaker.withdraw(leave.who, leave.epoch)
+        if leave.is_probe:
+            leave.end_keeping = door.keep(lambda: breaker.keep_probe(who, admission.epoch))
+        return leave
 
     @staticmethod
     def _told(leave: Pass, change: Change, reason: str) -> None:
         if change.before is not change.now:
-            logger.warning("relay %s: breaker %s -> %s %s", leave.relay, change.before.value, change.now.value, reason)
+            # That a relay is still down is no news, however often it is tried.
+            log = logger.info if change.now is BreakerState.OPEN and leave.is_probe else logger.warning
+            log("relay %s: breaker %s -> %s %s", leave.relay, change.before.value, change.now.value, reason)
 
 
-def _by_mails(relay: RelayTerms, lane: LaneTerms, now: dt.datetime) -> Sequence[Bucket]:
-    """Give the buckets in which every mail counts as one."""
-    buckets = [
-        _bucket(scope, rate)
+def _by_mails(relay: RelayTerms, lane: LaneTerms, now: dt.datetime) -> tuple[list[Bucket], list[Bucket]]:
+    """Give the buckets in which every mail counts as one: the relay's, and the lane's."""
+    of_relay, of_lane = (
+        [_bucket(scope, rate) for rate in rates if not rate.of_recipients]
         for scope, rates in ((f"relay:{relay.relay}", relay.limits), (f"lane:{lane.lane}", lane.limits))
-        for rate in rates
-        if not rate.of_recipients
-    ]
+    )
     cap = relay.warm_up.cap_on(now.date()) if relay.warm_up else None
-    return [*buckets, Bucket(f"relay:{relay.relay}/warm-up", cap, _DAY_MS)] if cap else buckets
+    if cap:
+        of_relay.append(Bucket(f"relay:{relay.relay}/warm-up", cap, _DAY_MS))
+    return of_relay, of_lane
 
 
 def _by_recipients(

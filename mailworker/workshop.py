@@ -95,7 +95,7 @@ class Workshop:
 
     def _links_to(self, relay: str) -> RelayLinks:
         with self._lock:
-            return self._links.setdefault(relay, RelayLinks(lambda: self.client(relay).pool_status().max_size))
+            return self._links.setdefault(relay, RelayLinks(lambda: self._doorway.berths[relay].room))
 
     def client(self, relay: str) -> SmtpClient:
         """The process's client of a relay, with its connection pool."""
@@ -112,16 +112,18 @@ class Workshop:
             except LedgerError as error:
                 logger.warning("relay %s is not tried at once: %s", name, error)
 
-    def _allow(self, relay: str, links: int) -> None:
-        """Keep to what the process may have of a relay's connections: with none, close those that it has."""
-        if links:
-            client = self.client(relay)
-            client.configure(self._pool(relay).model_copy(update={"max_connections": links}))
-            return
+    def _allow(self, relay: str, links: int) -> int:
+        """Keep to what the process may have of a relay's connections, and tell how many are open."""
         with self._lock:
-            forsaken = self._clients.pop(relay, None)
-        if forsaken is not None:
-            forsaken.shutdown()
+            client = self._clients.get(relay)
+        if client is None and not links:
+            return 0
+        client = client or self.client(relay)
+        if links and client.pool_status().max_size != links:
+            client.configure(self._pool(relay).model_copy(update={"max_connections": links}))
+        if not links:
+            client.close_idle()
+        return client.pool_status().total
 
     def _pool(self, relay: str) -> PoolConfig:
         return pool_config(self._runtime.settings.relays[relay])

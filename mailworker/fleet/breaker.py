@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 from mailworker.fleet.names import FleetKeys, Read, Run
 
-
 _CALM_MS = 5000
 
 

@@ -28,6 +28,11 @@ class Bucket:
         if self.limit < 1 or self.window_ms < 1000 or not 0 <= self.burst <= self.limit:
             raise ValueError("a limit is at least 1 in at least 1000 ms, with a burst of at most the limit")
 
+    @property
+    def most_at_once(self) -> int:
+        """How much of it can ever be taken at once."""
+        return self.burst or self.limit
+
 
 @dataclass(frozen=True, slots=True)
 class Grant:

@@ -46,7 +46,7 @@ class Links:
 
         `allowed`: as many as may be taken although more are wanted. `still_open`: what counts until it is closed.
         """
-        arguments = [who, want, want if allowed is None else allowed, still_open, lease_ms, self._most]
+        arguments: list[str | int] = [who, want, want if allowed is None else allowed, still_open, lease_ms, self._most]
         return Holding(*self._run("relay/lease", self._keys, arguments))
 
     def crowded(self, who: str) -> tuple[int, bool]:

@@ -260,6 +260,11 @@ class Ledger:
             mails: Any = self._server.redis.zrevrange(self._keys(lane).parked(state), 0, limit - 1)
         return tuple(mail.decode() for mail in mails)
 
+    def answer(self, lane: str) -> tuple[bool, int]:
+        """Take note that a drain has heard the bell, though it must wait: whether another is due; mails in line."""
+        due, ready = self._server.run("answer", self._keys(lane).every, [self._policy.bell_ttl_ms])
+        return due == 1, ready
+
     def ring(self, lane: str) -> bool:
         """Try to take the bell. True: the caller must publish one. False: one is outstanding already."""
         return bool(self._server.run("ring", self._keys(lane).every, [self._policy.bell_ttl_ms]))

@@ -60,6 +60,7 @@ def desk(valkey) -> Iterator[Desk]:
         desk = Desk(client)
         yield desk
         desk.renewer.close()
+        desk.doorway.harbour.close()
 
 
 def test_a_quick_relay_is_served_by_one_link(desk):

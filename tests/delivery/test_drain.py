@@ -101,7 +101,7 @@ class Desk:
         self.slice_seconds = 30.0
         self.suppressions: Suppressions | None = None
         self.suppress_days: int | None = None
-        self.doorway = Doorway(Settings(), client, lambda relay, links: None)
+        self.doorway = Doorway(Settings(), client, lambda relay, links: 0)
         self.renewer = Renewer(self.ledger, 60_000)
         self.links = RelayLinks(lambda: 1)
         self.links.pace = 0.001  # a near relay, as earlier drains found

@@ -114,6 +114,43 @@ def test_a_person_may_open_hold_and_close_it(world: World) -> None:
         breaker.switch(HALF_OPEN)
 
 
+def test_a_probe_that_lasts_is_waited_for_as_long_as_it_is_renewed(world: World) -> None:
+    fail(world, 5)
+    world.now += 30_000
+    probe = world.breaker().admit("a")
+    for _ in range(20):
+        world.now += 10_000
+        assert world.breaker().keep_probe("a", probe.epoch)
+        assert world.breaker().admit("b").wait_ms > 0
+    world.breaker().switch(CLOSED)
+    assert not world.breaker().keep_probe("a", probe.epoch)
+
+
+def test_a_clock_that_is_set_back_keeps_no_breaker_open(world: World) -> None:
+    fail(world, 5)
+    world.now -= 3_600_000
+    assert world.breaker().admit("a").is_probe
+    world.now -= 3_600_000
+    assert world.breaker().admit("b").wait_ms == 0, "the other probe is of a time to come"
+
+
+def test_workers_that_start_again_and_again_do_not_try_again_and_again(world: World) -> None:
+    world.breaker().failed("w", 0, "credentials", 300_000)
+    world.breaker().retry()
+    assert world.breaker().admit("w").wait_ms == 300_000
+    world.now += 5000
+    world.breaker().retry()
+    assert world.breaker().admit("w").is_probe
+
+
+@pytest.mark.parametrize("state", [CLOSED, HELD])
+def test_only_an_open_breaker_is_tried_again(world: World, state: BreakerState) -> None:
+    world.breaker().switch(state)
+    world.now += 5000
+    world.breaker().retry()
+    assert world.breaker().admit("w").state is state
+
+
 class Fleet(RuleBasedStateMachine):
     """Workers that try a relay, hear of it late or never, and a plain model of what the breaker should be."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
@@ -191,6 +192,121 @@ def test_what_could_grant_nothing_is_refused_when_it_is_said(world: World) -> No
         world.limiter().take(RELAY, 2, [(world.bucket(1), [1])])
     with pytest.raises(ValueError, match="1 to 500"):
         world.limiter().take(RELAY, 0, [])
+
+
+def test_whoever_waits_for_one_domain_keeps_nobody_from_another(world: World) -> None:
+    big, small = world.bucket(1, 60_000), world.bucket(1, 60_000)
+    for who in "abc":
+        world.limiter(who).take(RELAY, 2, [(big, [1, 1])], in_line=False)
+    assert world.limiter("d").take(RELAY, 1, [(small, [1])], in_line=False).granted == 1
+
+
+def test_whoever_waits_for_his_lane_s_limit_keeps_nobody_from_the_relay(world: World) -> None:
+    relay, lane = world.bucket(3, 1000), world.bucket(1, 60_000)
+    for who in "abc":
+        world.limiter(who).take(RELAY, 2, [(relay, None)], [(lane, None)])
+    world.now += 1010
+    assert world.limiter("d").take(RELAY, 3, [(relay, None)]).granted == 3
+
+
+def test_it_is_told_how_long_nobody_can_send_whoever_asks(world: World) -> None:
+    bucket = world.bucket(1, 1000)
+    for who in "abc":
+        world.limiter(who).take(RELAY, 1, [(bucket, None)])
+    last = world.limiter("d").take(RELAY, 1, [(bucket, None)])
+    assert last.all_ms <= 1010
+    assert last.wait_ms > 2000
+
+
+def test_of_a_learned_rate_too_what_was_not_used_is_given_back(world: World) -> None:
+    world.limiter().pin(RELAY, 10.0)
+    went = 0
+    for _ in range(200):
+        grant = world.limiter().take(RELAY, 50, [])
+        if grant.granted:
+            world.limiter().refund(grant, grant.granted - 1, [])
+            went += 1
+        world.now += 100
+    assert went >= 0.98 * 200
+
+
+def test_a_complaint_halves_what_was_sent_not_what_was_granted(world: World) -> None:
+    for _ in range(50):
+        grant = world.limiter().take(RELAY, 50, [])
+        world.limiter().refund(grant, 49, [])
+        world.now += 200
+    assert world.limiter().throttle(RELAY).rate == pytest.approx(2.5, rel=0.15)
+
+
+def test_a_paced_limit_is_given_back_to_the_last_part_of_a_ms(world: World) -> None:
+    bucket = world.bucket(3000, 1000, burst=30)
+    for _ in range(300):
+        grant = world.limiter().take(RELAY, 30, [(bucket, None)])
+        world.limiter().refund(grant, 30, [(bucket, 30)])
+    assert world.limiter().take(RELAY, 30, [(bucket, None)]).granted == 30
+
+
+def test_thousands_a_second_are_paced_too(world: World) -> None:
+    bucket = world.bucket(4000, 1000, burst=4)
+    went = 0
+    for _ in range(500):
+        while world.limiter().take(RELAY, 1, [(bucket, None)]).granted:
+            went += 1
+        world.now += 1
+    assert went <= 4 * 500 + 4
+
+
+def test_nothing_that_was_learned_outlives_a_clock_that_is_set_back(world: World) -> None:
+    send(world, seconds=10, each=20)
+    world.limiter().throttle(RELAY, 30)
+    world.now -= 7_200_000
+    assert world.limiter().take(RELAY, 1, []).granted == 1
+    world.now += 30_000
+    send(world, seconds=3, each=20)
+    assert world.limiter().throttle(RELAY).is_news
+
+
+def test_a_line_is_forgotten_when_the_clock_is_set_back(world: World) -> None:
+    bucket = world.bucket(1, 1000)
+    for who in "abc":
+        world.limiter(who).take(RELAY, 1, [(bucket, None)])
+    world.now -= 7_200_000
+    assert world.limiter("d").take(RELAY, 1, [(bucket, None)]).granted == 1
+
+
+def test_a_rate_never_jumps_while_more_is_wanted(world: World) -> None:
+    """Demand without end after a complaint: each minute brings at most about twice what the last one did."""
+    send(world, seconds=5, each=40)
+    world.limiter().throttle(RELAY)
+    by_minute = []
+    for _ in range(20):
+        by_minute.append(0)
+        for _ in range(60):
+            by_minute[-1] += world.limiter().take(RELAY, 400, []).granted
+            world.now += 1000
+    assert all(now <= 2.1 * before + 20 for before, now in pairwise(by_minute)), by_minute
+    assert by_minute[-1] >= 60 * 100
+
+
+def test_a_quota_holds_a_relay_and_teaches_no_rate(world: World) -> None:
+    send(world, seconds=5, each=40)
+    assert world.limiter().hold(RELAY, 60).is_news
+    assert not world.limiter().hold(RELAY, 60).is_news
+    assert world.limiter().lesson(RELAY).rate is None
+    world.now += 60_000
+    assert send(world, seconds=1, each=40) == 40
+
+
+def test_a_relay_that_takes_not_even_a_first_mail_is_left_alone_for_a_moment(world: World) -> None:
+    assert world.limiter().throttle(RELAY).rate is None
+    assert world.limiter().take(RELAY, 1, []).wait_ms == 5000
+
+
+def test_a_mail_to_many_domains_costs_what_it_counts(world: World) -> None:
+    """Each of 500 mails has fifty domains of its own: as many counts as recipients, not as domains times mails."""
+    buckets = [world.bucket(10, 60_000) for _ in range(2000)]
+    costs = [(bucket, [int(place % 40 == item) for item in range(40)]) for place, bucket in enumerate(buckets)]
+    assert world.limiter().take(RELAY, 40, costs, in_line=False).granted == 40
 
 
 def send(world: World, *, seconds: int, each: int) -> int:

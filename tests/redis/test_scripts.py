@@ -21,6 +21,7 @@ NAMES = sorted(f.name.removesuffix(".lua") for f in FOLDER.iterdir() if f.name.e
 TRANSITIONS = {"accept", "claim", "mark_dot", "settle", "turn", "release", "renew", "wake", "recover", "ring"} | {
     "stats",
     "cancel",
+    "answer",
     "postpone",
     "rest",
     "resume",
@@ -141,6 +142,7 @@ def test_a_script_gets_as_many_keys_as_its_header_names(rig: Rig) -> None:
     rig.ledger.release("news", [first, second, third], Pause(1, 1, "why"))
     rig.ledger.sweep("news")
     rig.ledger.ring("news")
+    rig.ledger.answer("news")
     rig.ledger.pauses.rest("news", 1, "why")
     rig.ledger.postpone("news", [first, second, third], [1, 1, 1])
     rig.ledger.pauses.by_hand_ms("news")

@@ -1,5 +1,10 @@
--- The ms for which the lane is still to be left alone.
-local function paused() return math.max(0, (tonumber(redis.call('HGET', PAUSE, 'until') or 0) or 0) - NOW) end
+-- The ms for which the lane is still to be left alone. Before a pause began only a clock can be that was set back; a
+-- person's holds all the same.
+local function paused()
+  local till, since, kind = unpack(redis.call('HMGET', PAUSE, 'until', 'since', 'kind'))
+  if kind ~= 'hand' and since and NOW < (tonumber(since) or 0) then return 0 end
+  return math.max(0, (tonumber(till or 0) or 0) - NOW)
+end
 
 -- Whether a person has paused it, so that only a person, or the time, ends that.
 local function is_by_hand() return paused() > 0 and redis.call('HGET', PAUSE, 'kind') == 'hand' end

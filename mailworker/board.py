@@ -12,6 +12,8 @@ import time
 _STOP, _CUT = 1, 2
 _MOMENTS = struct.Struct("=dd")
 _WATCHED = 1
+_VERSION = struct.Struct("=I")
+_VERSION_AT = 4
 _AT = 8
 
 
@@ -49,6 +51,16 @@ class Board:
     @is_watched.setter
     def is_watched(self, wanted: bool) -> None:
         self._bytes[_WATCHED] = wanted
+
+    @property
+    def settings_version(self) -> int:
+        """How often the settings have been read again."""
+        version: int = _VERSION.unpack_from(self._bytes, _VERSION_AT)[0]
+        return version
+
+    def settings_changed(self) -> None:
+        """Let every process read them again before its next drain."""
+        _VERSION.pack_into(self._bytes, _VERSION_AT, self.settings_version + 1)
 
     def drain_began(self) -> None:
         """Note it."""

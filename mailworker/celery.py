@@ -19,8 +19,9 @@ from kombu.pools import producers
 from mailworker.board import Board
 from mailworker.broker import broker_options, queue
 from mailworker.log import logger
+from mailworker.reload import reloaded
 from mailworker.runtime import Runtime
-from mailworker.settings import load_settings
+from mailworker.settings import Settings, SettingsError, load_settings
 
 if TYPE_CHECKING:
     from mailworker.witness import Witness
@@ -53,16 +54,25 @@ class MailApp(celery.Celery):
         self._runtime: Runtime | None = None
         self._workshop: Workshop | None = None
         self._witness: Witness | None = None
+        # The last good ones: a process that is forked while the file is broken works by them.
+        self._settings: Settings | None = None
+        self._settings_version = 0
+        self._retired: list[tuple[Runtime | None, Workshop | None, Witness | None]] = []
+        self._drains = 0
         self._runtime_lock = threading.Lock()
         self.board: Board | None = None
         self.nodename = ""
-        self.is_draining = False
         # A child forked while another thread held the lock would wait for it for ever.
         os.register_at_fork(after_in_child=self._start_anew)
 
     def _start_anew(self) -> None:
         self._runtime, self._workshop, self._runtime_lock = None, None, threading.Lock()
-        self.is_draining = False
+        self._retired, self._drains = [], 0
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether this process has mails in hand."""
+        return self._drains > 0
 
     @cached_property
     def AsyncResult(self) -> Any:  # noqa: N802 - Celery's name
@@ -74,7 +84,8 @@ class MailApp(celery.Celery):
         """This process's tools; a forked child gets its own, because sockets must not be shared."""
         with self._runtime_lock:
             if self._runtime is None or self._runtime.pid != os.getpid():
-                self._runtime, self._workshop = Runtime(load_settings(), self.ring), None
+                self._settings = self._settings or load_settings()
+                self._runtime, self._workshop = Runtime(self._settings, self.ring), None
             return self._runtime
 
     @property
@@ -119,15 +130,52 @@ class MailApp(celery.Celery):
 
     def forget_runtime(self) -> None:
         """Close this process's tools; the next use builds new ones from the settings as they are then."""
-        runtime, self._runtime = self._runtime, None
-        workshop, self._workshop = self._workshop, None
-        witness, self._witness = self._witness, None
-        if runtime is not None and runtime.pid == os.getpid():
-            if workshop is not None:
-                workshop.close()
-            if witness is not None:
-                witness.close()
-            runtime.close()
+        with self._runtime_lock:
+            self._retire()
+            self._settings = None
+        self._close_retired()
+
+    def read_settings_again(self) -> None:
+        """Go by the settings as they are now, in all processes of this worker. SettingsError: the old ones hold."""
+        self._adopt(reloaded(self.runtime.settings))
+        if self.board is not None:
+            self.board.settings_changed()
+            self._settings_version = self.board.settings_version
+
+    def _follow_settings(self) -> None:
+        """Before a drain: read the settings again if this worker's parent did."""
+        if self.board is None or self._settings_version == self.board.settings_version:
+            return
+        self._settings_version = self.board.settings_version
+        try:
+            self._adopt(reloaded(self.runtime.settings))
+        except SettingsError as error:
+            logger.error("the settings changed again, and are refused; the old ones hold: %s", error)
+
+    def _adopt(self, settings: Settings) -> None:
+        """Work with new tools from the next drain on. Those of the drains under way are closed when none is left."""
+        runtime = Runtime(settings, self.ring)
+        with self._runtime_lock:
+            self._retire()
+            self._settings, self._runtime = settings, runtime
+            is_idle = not self._drains
+        if is_idle:
+            self._close_retired()
+
+    def _retire(self) -> None:
+        self._retired.append((self._runtime, self._workshop, self._witness))
+        self._runtime = self._workshop = self._witness = None
+
+    def _close_retired(self) -> None:
+        with self._runtime_lock:
+            retired, self._retired = self._retired, []
+        for runtime, workshop, witness in retired:
+            if runtime is not None and runtime.pid == os.getpid():
+                if workshop is not None:
+                    workshop.close()
+                if witness is not None:
+                    witness.close()
+                runtime.close()
 
     def share_board(self, nodename: str = "") -> None:
         """Make what a worker's parent, of this name, shares with the children it will fork."""
@@ -198,13 +246,19 @@ class MailApp(celery.Celery):
     @contextmanager
     def draining(self) -> Iterator[None]:
         """Tell the parent, and whoever signals this process, that mails are in hand."""
-        self.is_draining = True
+        self._follow_settings()
+        with self._runtime_lock:
+            self._drains += 1
         if self.board is not None:
             self.board.drain_began()
         try:
             yield
         finally:
-            self.is_draining = False
+            with self._runtime_lock:
+                self._drains -= 1
+                is_last = not self._drains
+            if is_last and self._retired:
+                self._close_retired()
             if self.board is not None:
                 self.board.drain_ended()
 

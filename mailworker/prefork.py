@@ -31,6 +31,8 @@ class _Obedience:
             obey = signal.getsignal(number)
             if callable(obey):
                 signal.signal(number, _Hearing(obey))
+        # It is for the parent, which reads the settings again, and tells by the board.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
         # By the board, which was made before the fork: the parent may be gone already.
         parent = app.board.owner if app.board is not None else os.getppid()
         threading.Thread(target=end_with_parent, args=(parent,), name="mailworker-orphan", daemon=True).start()

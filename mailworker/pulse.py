@@ -30,7 +30,7 @@ class Pulse:
     def __init__(self, worker: Any, board: Board, roll: Roll, lanes: Sequence[str], watch_seconds: float) -> None:
         self._worker = worker
         self._board = board
-        self._roll = roll
+        self.roll = roll
         self._lanes = tuple(lanes)
         self._pool = worker.pool_cls.__module__.rpartition(".")[2]
         patience = _SOLO_PATIENCE_SECONDS if self._pool == "solo" else _PATIENCE_SECONDS
@@ -50,14 +50,14 @@ class Pulse:
     def give(self) -> None:
         """Write the sign; a ledger out of reach gets the next one."""
         try:
-            self._roll.sign(self._worker.hostname, self.take())
+            self.roll.sign(self._worker.hostname, self.take())
         except LedgerError as error:
             logger.debug("no sign of life was written: %s", error)
 
     def leave(self) -> None:
         """Take this worker off the roll."""
         try:
-            self._roll.leave(self._worker.hostname)
+            self.roll.leave(self._worker.hostname)
         except LedgerError as error:
             logger.debug("the roll was not told that this worker ends: %s", error)
 

@@ -4,6 +4,7 @@ Law: the watch repairs, it never delivers. Everything it does may be done by sev
 """
 
 import logging
+import os
 import signal
 import sys
 import time
@@ -94,9 +95,27 @@ class Watch(bootsteps.StartStopStep):
         self._worker: Any = None
         # While it waits for the broker, the parent hears of nothing that its pool has done.
         self.is_waiting = False
+        self._must_reload = False
 
     def start(self, worker: Any) -> None:
         """Look at once, then again and again."""
+        settings = app.runtime.settings
+        self._pool = worker.pool
+        self._worker = worker
+        if app.board is not None:
+            app.board.is_watched = bool(worker.task_events)
+        lanes = self._stand_lookout()
+        if app.board is not None:
+            self._pulse = Pulse(worker, app.board, app.workshop.roll, lanes, settings.worker.watch_seconds)
+        worker.mail_watch = self
+        _heed_signals_at_once()
+        self._heed_hangup()
+        worker.timer.call_after(0, self._begin)
+        worker.timer.call_after(0, self.turn)
+        self._entry = worker.timer.call_repeatedly(settings.worker.watch_seconds, self.turn)
+
+    def _stand_lookout(self) -> list[str]:
+        """Make the lookout from the settings of the moment; give the lanes that it watches."""
         settings = app.runtime.settings
         # A bell taken for a lane that this worker does not serve would be missed by those who do.
         lanes = {
@@ -104,24 +123,48 @@ class Watch(bootsteps.StartStopStep):
             for name, lane in settings.lanes.items()
             if queue_of(name) in app.amqp.queues.consume_from
         }
-        self._pool = worker.pool
-        self._worker = worker
-        if app.board is not None:
-            app.board.is_watched = bool(worker.task_events)
         self._lookout = Lookout(
             app.workshop.watched_ledger, lanes, self._ring, settings.worker.lease_seconds, self._after_sweep
         )
-        if app.board is not None:
-            self._pulse = Pulse(worker, app.board, app.workshop.roll, list(lanes), settings.worker.watch_seconds)
-        worker.mail_watch = self
-        _heed_signals_at_once()
-        worker.timer.call_after(0, self._lookout.begin)
-        worker.timer.call_after(0, app.workshop.retry_relays)
-        worker.timer.call_after(0, self.turn)
-        self._entry = worker.timer.call_repeatedly(settings.worker.watch_seconds, self.turn)
+        return list(lanes)
+
+    def _begin(self) -> None:
+        """Have tried again what was left alone: whoever starts a worker, or changes settings, may have mended it."""
+        if self._lookout is not None:
+            self._lookout.begin()
+        app.workshop.retry_relays()
+
+    def _heed_hangup(self) -> None:
+        """Read the settings again at SIGHUP; where it means that the terminal is gone, stop."""
+        has_terminal = _is_terminal()
+
+        def heed(number: int, frame: FrameType | None) -> None:
+            del number, frame
+            if has_terminal and not _is_terminal():
+                signal.raise_signal(signal.SIGTERM)
+            self._must_reload = True
+
+        signal.signal(signal.SIGHUP, heed)
+
+    def _reload(self) -> None:
+        self._must_reload = False
+        try:
+            app.read_settings_again()
+        except SettingsError as error:
+            for fault in str(error).splitlines():
+                logger.error("the new settings are refused: %s", fault)
+            logger.error("the old settings stay in force")
+            return
+        self._stand_lookout()
+        if self._pulse is not None:
+            self._pulse.roll = app.workshop.roll
+        self._begin()
+        logger.warning("the settings were read again, and hold from the next drain on")
 
     def turn(self) -> None:
         """One round."""
+        if self._must_reload:
+            self._reload()
         self._follow_events()
         if self._lookout is not None:
             self._lookout.look()
@@ -174,6 +217,14 @@ def stand_in(lane: str) -> None:
             app.workshop.drain(lane, ring=lambda _: True).run()
     except LedgerError as error:
         logger.warning("lane %s was not drained: %s", lane, error)
+
+
+def _is_terminal() -> bool:
+    """Whether somebody sits in front of this worker."""
+    try:
+        return os.isatty(0)
+    except OSError:
+        return False
 
 
 def _heed_signals_at_once() -> None:

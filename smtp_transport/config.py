@@ -243,6 +243,10 @@ class SmtpConfigBuilder:
         """Set the TLS mode."""
         return self._with("tls", mode)
 
+    def no_tls(self) -> Self:
+        """Speak in clear text, to a server on this machine; over a network `allow_plaintext` is needed too."""
+        return self._with("tls", TlsMode.NONE)
+
     def connect_timeout(self, seconds: float) -> Self:
         """Bound the time until the server is reached."""
         return self._with("connect_timeout", seconds)

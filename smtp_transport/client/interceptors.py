@@ -6,17 +6,20 @@ raises then can make a sent email look unsent.
 
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
 
 from smtp_transport.client.results import SendResult, failure
 from smtp_transport.errors import SmtpError
-from smtp_transport.message import Email, RawEmail
+from smtp_transport.message import AnyMessage, Email, RawEmail
 from smtp_transport.observation import events
 from smtp_transport.observation.observers import Observers
 from smtp_transport.receipt import Receipt
 from smtp_transport.resilience import Again, CircuitState, Progress
 
 _log = logging.getLogger("smtp_transport.client")
+_E = TypeVar("_E")
+_R = TypeVar("_R")
 
 
 class Interceptor:
@@ -33,11 +36,11 @@ class Interceptor:
         """Do the same for a message that another program made, of the standard library or bytes."""
         return message
 
-    def after_send(self, result: SendResult) -> None:
-        """Look at what became of an email that reached someone."""
+    def after_send(self, email: Email | RawEmail, result: SendResult) -> None:
+        """Look at what became of an email that reached someone; `email` is what was sent."""
 
-    def on_error(self, error: SmtpError) -> None:
-        """Look at why an email reached nobody."""
+    def on_error(self, email: AnyMessage, error: SmtpError) -> None:
+        """Look at why an email reached nobody; `email` is what was to be sent, or else what was given."""
 
 
 class Hooks:
@@ -77,16 +80,22 @@ class Hooks:
         if self._observers:
             self._observers.tell(events.CircuitChanged(at=time.time(), state=state.value))
 
-    def done(self, message_id: str, result: SendResult | SmtpError, duration: float = 0.0) -> None:
-        """Tell interceptors and observers what became of an email."""
+    def refused(self, email: AnyMessage, error: SmtpError) -> None:
+        """Tell interceptors and observers of an email that could not be made ready."""
         for interceptor in self._interceptors:
-            try:
-                if isinstance(result, SmtpError):
-                    interceptor.on_error(result)
-                else:
-                    interceptor.after_send(result)
-            except Exception:  # noqa: BLE001 - foreign code; the email is sent, and must not look unsent
-                _log.exception("an interceptor failed behind an email: %s", type(interceptor).__name__)
+            _shown(interceptor, interceptor.on_error, email, error)
+        self._tell_done("", error, 0.0)
+
+    def done(self, email: Email | RawEmail, message_id: str, result: SendResult | SmtpError, duration: float) -> None:
+        """Tell interceptors and observers what became of an email that was ready."""
+        for interceptor in self._interceptors:
+            if isinstance(result, SmtpError):
+                _shown(interceptor, interceptor.on_error, email, result)
+            else:
+                _shown(interceptor, interceptor.after_send, email, result)
+        self._tell_done(message_id, result, duration)
+
+    def _tell_done(self, message_id: str, result: SendResult | SmtpError, duration: float) -> None:
         if not self._observers:
             return
         error = result if isinstance(result, SmtpError) else None
@@ -102,6 +111,13 @@ class Hooks:
                 retryable=error.is_retryable if error else False,
             )
         )
+
+
+def _shown(interceptor: Interceptor, look: Callable[[_E, _R], None], email: _E, result: _R) -> None:
+    try:
+        look(email, result)
+    except Exception:  # noqa: BLE001 - foreign code; the email is sent, and must not look unsent
+        _log.exception("an interceptor failed behind an email: %s", type(interceptor).__name__)
 
 
 class _Told:

@@ -23,6 +23,7 @@ _CACHE_BYTES: Final = 32 << 20
 class Ready:
     """A mail that can be sent. What a message of another program holds is not looked into for attachments."""
 
+    email: Email | RawEmail
     message_id: str
     transaction: Transaction
     has_attachments: bool
@@ -51,7 +52,9 @@ class Outbox:
             return MessageError(told, ErrorKind.ENCODING_FAILED)
         if options is not None:
             transaction = replace(transaction, options=options)
-        return Ready(stamped.message_id or "", transaction, isinstance(email, Email) and bool(email.attachments))
+        return Ready(
+            stamped, stamped.message_id or "", transaction, isinstance(email, Email) and bool(email.attachments)
+        )
 
     def _signed(self, transaction: Transaction) -> Transaction:
         if self._signer is None:

@@ -90,11 +90,14 @@ class SmtpClient:
         started = time.monotonic()
         ready = [self._outbox.ready(email, options) for email in emails]
         sent = iter(self._side_by_side([one for one in ready if isinstance(one, Ready)], connections))
-        results = tuple(next(sent) if isinstance(one, Ready) else self._refused(one) for one in ready)
+        results = tuple(
+            next(sent) if isinstance(one, Ready) else self._refused(email, one)
+            for email, one in zip(emails, ready, strict=True)
+        )
         return BatchSendResult(results, time.monotonic() - started)
 
-    def _refused(self, refusal: SmtpError) -> SmtpError:
-        self._hooks.done("", refusal)
+    def _refused(self, email: AnyMessage, refusal: SmtpError) -> SmtpError:
+        self._hooks.refused(email, refusal)
         return refusal
 
     def _side_by_side(self, ready: Sequence[Ready], connections: int) -> list[SendResult | SmtpError]:
@@ -111,12 +114,12 @@ class SmtpClient:
             self._hooks.started(one.message_id, len(one.transaction.envelope.recipients), one.has_attachments)
         results: dict[int, SendResult | SmtpError] = {}
         for position, outcome in self._outcomes(ready):
-            name, duration = ready[position].message_id, 0.0
+            one, duration = ready[position], 0.0
             if isinstance(outcome, SmtpError):
                 results[position] = outcome
             else:
-                results[position], duration = result_of(name, outcome), outcome.duration
-            self._hooks.done(name, results[position], duration)
+                results[position], duration = result_of(one.message_id, outcome), outcome.duration
+            self._hooks.done(one.email, one.message_id, results[position], duration)
         return [results[position] for position in range(len(ready))]
 
     def _outcomes(self, ready: Sequence[Ready]) -> Iterator[tuple[int, Outcome]]:

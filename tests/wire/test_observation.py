@@ -324,17 +324,18 @@ class TestInterceptors:
                     raise MessageError("no strangers", ErrorKind.INVALID_RECIPIENT_ADDRESS)
                 return email
 
-            def after_send(self, result):
-                told.append(result)
+            def after_send(self, email, result):
+                told.append((email.recipients, result))
 
-            def on_error(self, error):
-                told.append(error)
+            def on_error(self, email, error):
+                told.append((email.recipients, error))
 
         emails = [email("a@example.org"), email("stranger@example.org"), email("b@example.org")]
         with SmtpClient(config_for(server), interceptors=[NoStrangers()]) as client:
             batch = client.send_batch(emails)
         assert [isinstance(result, MessageError) for result in batch.results] == [False, True, False]
-        assert sorted(map(str, told)) == sorted(map(str, batch.results))
+        whose = [(given.recipients, result) for given, result in zip(emails, batch.results, strict=True)]
+        assert sorted(map(str, told)) == sorted(map(str, whose))
         assert len(server.conversations[0].contents) == 2
 
     def test_what_an_interceptor_raises_else_reaches_the_caller_before_anything_is_sent(
@@ -360,10 +361,10 @@ class TestInterceptors:
 
     def test_what_it_raises_afterwards_does_not_unsend_the_email(self, config_for, email, server, caplog):
         class Broken(Interceptor):
-            def after_send(self, result):
+            def after_send(self, email, result):
                 raise RuntimeError("broken")
 
-            def on_error(self, error):
+            def on_error(self, email, error):
                 raise RuntimeError("broken")
 
         with SmtpClient(config_for(server), interceptors=[Broken()]) as client:
@@ -374,7 +375,7 @@ class TestInterceptors:
         told = []
 
         class Count(Interceptor):
-            def on_error(self, error):
+            def on_error(self, email, error):
                 told.append(error.kind)
 
         with FaultServer(behaved()) as server:

@@ -3,6 +3,7 @@
 import base64
 import datetime as dt
 import hashlib
+import re
 import ssl
 
 import pytest
@@ -193,7 +194,10 @@ def test_a_port_says_which_tls_it_speaks(client_for, issued, ca_file):
         client_for(server, tls="starttls", io_timeout=0.3, **trusting).test_connection()
     assert "implicit TLS" in failed.value.message
     with FaultServer([Raw(b"HTTP/1.1 400 Bad Request\r\n\r\n")], strict=False) as server:
-        assert "no TLS at all" in refusal_of(client_for(server, tls="implicit", **trusting)).message
+        # What it said first is not always seen before OpenSSL has read it; see tests/wire/test_tls.py for each case.
+        assert re.search(
+            "speaks no TLS|does not speak TLS", refusal_of(client_for(server, tls="implicit", **trusting)).message
+        )
     with FaultServer(greeted(), strict=False) as server:
         assert "does not offer STARTTLS" in refusal_of(client_for(server, tls="starttls", **trusting)).message
 

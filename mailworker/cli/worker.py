@@ -2,14 +2,17 @@
 
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 
 import click
 from redis import Redis
 
 from mailworker.cli.output import FAILED, SettingsFault, print_json
+from mailworker.doorway import breaker_policy
+from mailworker.fleet import Breaker, BreakerState, FleetKeys
 from mailworker.health import Seen, faults_of_life, faults_of_readiness, find
-from mailworker.ledger import LedgerError, Roll
+from mailworker.ledger import LedgerError, Roll, Server
 from mailworker.reach import connect
 from mailworker.relay import smtp_config
 from mailworker.runtime import ledger_over
@@ -92,7 +95,22 @@ def _faults(seen: Seen | None, name: str, settings: Settings, redis: Redis, *, o
     _check_relays(settings)
     ledger = ledger_over(redis, settings)
     stats = {lane: ledger.stats(lane) for lane in seen.sign.lanes}
-    return faults_of_readiness(seen, {lane: told.pause_reason for lane, told in stats.items() if told.paused_ms})
+    pauses = {lane: told.pause_reason for lane, told in stats.items() if told.paused_ms}
+    return faults_of_readiness(seen, pauses | _open_breakers(seen.sign.lanes, settings, redis))
+
+
+def _open_breakers(lanes: Sequence[str], settings: Settings, redis: Redis) -> dict[str, str]:
+    """Tell of each lane whose relays are all left alone why the first of them is."""
+    server, keys = Server(redis), FleetKeys(settings.redis.prefix)
+    told = {}
+    for lane in set(lanes) & set(settings.lanes):
+        reports = [
+            Breaker(server.run, server.read, keys, route.relay, breaker_policy(settings.relays[route.relay])).report()
+            for route in settings.lanes[lane].relay
+        ]
+        if all(report.state is not BreakerState.CLOSED for report in reports):
+            told[lane] = reports[0].reason.partition(":")[0]
+    return told
 
 
 def _full_name(hostname: str | None) -> str:

@@ -38,12 +38,16 @@ def configure(monkeypatch) -> Callable[..., None]:
     return names
 
 
-def run(*words: str, status: int = 0) -> str:
-    result: Result = CliRunner().invoke(main, words)
+def _invoked(words: tuple[str, ...], status: int) -> Result:
+    result = CliRunner().invoke(main, words)
     assert result.exit_code == status, result.output
-    return result.output
+    return result
+
+
+def run(*words: str, status: int = 0) -> str:
+    return _invoked(words, status).output
 
 
 def told(*words: str, status: int = 0) -> dict[str, Any]:
-    answer: dict[str, Any] = json.loads(run(*words, "--json", status=status))
+    answer: dict[str, Any] = json.loads(_invoked((*words, "--json"), status).stdout)
     return answer

@@ -1,10 +1,14 @@
 """What a person does to relays and lanes takes effect at once, everywhere."""
 
+import socket
+
 import pytest
 
 from mailworker import Email, app, send_email
-from mailworker.fleet import FleetKeys, Links
-from mailworker.ledger import Server
+from mailworker.fleet import BreakerState, FleetKeys, Links
+from mailworker.health import Sign
+from mailworker.ledger import Roll, Server
+from mailworker.steering import Steering
 from tests.relays.conftest import run, told
 
 EMAIL = Email(from_="shop@example.com", to="ann@example.org", subject="Hi", text_body="Hi.")
@@ -107,6 +111,16 @@ def test_a_pause_by_hand_that_is_over_leaves_rests_to_the_drains(valkey):
 @pytest.mark.parametrize("words", [("relay", "show", "c"), ("relay", "close", "c"), ("lane", "pause", "newz")])
 def test_unknown_names_are_told_with_those_that_there_are(words):
     assert "news" in run(*words, status=2) or "b" in run(*words, status=2)
+
+
+def test_a_worker_whose_relays_all_refuse_our_credentials_is_not_ready():
+    name = f"celery@{socket.gethostname()}"
+    Roll(app.runtime.redis).sign(name, Sign(1, "1", "prefork", ("news",), 2, 0, 15))
+    steering = Steering(app.runtime)
+    for relay, faults in (("b", []), ("default", ["credentials"])):
+        steering.switch(relay, BreakerState.OPEN, "credentials_expired: no OAuth token: answered 400")
+        told_faults = told("worker", "check", "--ready", status=len(faults))["faults"]
+        assert [word in fault for word, fault in zip(faults, told_faults, strict=True)] == [True] * len(faults)
 
 
 def test_status_shows_relays_beside_lanes():

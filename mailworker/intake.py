@@ -82,10 +82,17 @@ class Opened:
 class Intake:
     """Makes mails of emails. It has no state; one serves a whole process."""
 
-    def __init__(self, limits: Limits, keys: KeyRing, max_age_ms: Mapping[str, int]) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        keys: KeyRing,
+        max_age_ms: Mapping[str, int],
+        shares: Mapping[str, Mapping[str, int]] | None = None,
+    ) -> None:
         self._limits = limits
         self._keys = keys
         self._max_age_ms = max_age_ms
+        self._shares = shares or {}
 
     def admit(self, emails: Sequence[AnyMessage | Mapping[str, Any]], options: Sequence[Options]) -> list[NewMail]:
         """Make mails of emails, in their order; messages of the standard library and bytes are emails too.
@@ -128,6 +135,8 @@ class Intake:
             in_doubt=options.in_doubt,
             callbacks=self._keys.seal(options.callbacks, mail_id, "callbacks") if options.callbacks else b"",
             files=files,
+            tenant=options.tenant or "",
+            share=self._shares.get(options.lane, {}).get(options.tenant or "", 1),
         )
 
     def _stamped(self, email: Email | RawEmail, now_ms: int) -> tuple[Email | RawEmail, Envelope]:

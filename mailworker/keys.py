@@ -132,6 +132,11 @@ class LaneKeys:
         """Hash: counters, by mail."""
         return self._named("counts")
 
+    @property
+    def turns(self) -> str:
+        """Hash: how far each rank of the line has come, and each of its tenants."""
+        return self._named("turns")
+
     def record(self, mail_id: str) -> str:
         """Hash: all about one mail. Raises ValueError if the mail is not of this lane."""
         return self._named(f"m:{self._own(mail_id)}")

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from mailworker.keys import lane_of
+from mailworker.policy.tenants import TENANT_NAMES, is_tenant
 from mailworker.record import MOST_ATTEMPTS, InDoubt
 
 MIN_PRIORITY, MAX_PRIORITY = 0, 9
@@ -24,7 +25,8 @@ class Options:
     `countdown` is in seconds; `eta` and `expires` are aware datetimes (or `expires` in seconds from now); `priority` is
     0 to 9, 0 first, as Celery has it on Redis. The same `idempotency_key` in one lane makes one mail. In place of what
     the lane says: `max_attempts`, `max_age` in seconds from when the mail is first due, and `in_doubt`, "resend" or
-    "hold". `task_id`, if given, is the id that the mail shall have; `callbacks` whom to tell of its end, opaque.
+    "hold". The tenants of a lane take turns: `tenant` names whose mail it is. `task_id`, if given, is the id that the
+    mail shall have; `callbacks` whom to tell of its end, opaque.
     """
 
     lane: str = "default"
@@ -37,6 +39,7 @@ class Options:
     max_age: float | None = None
     in_doubt: InDoubt | None = None
     task_id: str | None = None
+    tenant: str | None = None
     callbacks: bytes = field(default=b"", repr=False)
 
     @property
@@ -59,6 +62,8 @@ class Options:
             raise RefusedError(f"max_attempts: must be an integer from 1 to {MOST_ATTEMPTS}")
         if self.in_doubt not in (None, "resend", "hold"):
             raise RefusedError('in_doubt: must be "resend" or "hold"')
+        if self.tenant is not None and not is_tenant(self.tenant):
+            raise RefusedError(f"tenant: must be {TENANT_NAMES}")
         self._check_id()
         self._check_times()
 
@@ -102,5 +107,6 @@ _KINDS: tuple[tuple[str, tuple[type, ...], str], ...] = (
     ("max_attempts", (int,), "an integer"),
     ("max_age", (int, float), "a number of seconds"),
     ("task_id", (str,), "the id of a mail"),
+    ("tenant", (str,), "a string"),
     ("in_doubt", (str,), '"resend" or "hold"'),
 )

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from mailworker.keys import lane_of, made_at
+from mailworker.policy.tenants import MOST_SHARE, is_tenant
 
 # 2286 in ms; within what Lua and sorted sets hold exactly, even multiplied by a rank.
 _LATEST = 10**13 - 1
@@ -67,7 +68,8 @@ class NewMail:
     `recipients`: how many. `priority`: 0 to 9, 0 first. `delay_ms` from now, or `due_ms`, a moment: not before then.
     `expires_in_ms` from now, `max_age_ms` from when it is due, or `expires_ms`: not after then. `key`: SHA-256 of an
     idempotency key, in hex. `max_attempts` and `in_doubt`: the mail's own word, in place of its lane's.
-    `callbacks`: whom to tell of its end; opaque. `files`: what its payload refers to.
+    `callbacks`: whom to tell of its end; opaque. `files`: what its payload refers to. `tenant`: whose mail it is, for
+    the lane's tenants take turns; "" is nobody's. `share`: how many turns the tenant gets where another gets one.
     """
 
     id: str
@@ -85,6 +87,8 @@ class NewMail:
     in_doubt: InDoubt | None = None
     callbacks: bytes = field(default=b"", repr=False)
     files: tuple[SharedFile, ...] = ()
+    tenant: str = ""
+    share: int = 1
 
     @property
     def file_bytes(self) -> int:
@@ -103,6 +107,8 @@ class NewMail:
             raise ValueError("a time is given as a moment or counted from now, not both")
         if self.max_attempts is not None and self.max_attempts < 1:
             raise ValueError("a mail is tried at least once")
+        if not 1 <= self.share <= MOST_SHARE or (self.tenant and not is_tenant(self.tenant)):
+            raise ValueError(f"a tenant has a name without blanks, and a share from 1 to {MOST_SHARE}")
         for ms in (self.delay_ms, self.due_ms, *ends):
             if ms is not None and not 0 <= ms <= _LATEST:
                 raise ValueError("a time is out of range")
@@ -313,6 +319,7 @@ class MailRecord:
     error: str = field(repr=False)
     history: tuple[str, ...] = field(repr=False)
     payload_bytes: int
+    tenant: str = ""
 
     @property
     def created_ms(self) -> int:

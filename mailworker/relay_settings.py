@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -26,6 +27,7 @@ from mailworker.policy.hours import Hours
 from mailworker.policy.presets import Preset, preset_named
 from mailworker.policy.rates import DomainRate, Rate
 from mailworker.policy.routes import Route
+from mailworker.policy.tenants import Share, no_tenant_twice
 from mailworker.policy.warmup import WarmUp
 from mailworker.record import MOST_ATTEMPTS, InDoubt
 
@@ -67,6 +69,7 @@ Rates = Annotated[tuple[Rate, ...], _each(Rate.parse), _Written]
 DomainRates = Annotated[tuple[DomainRate, ...], _each(DomainRate.parse), _Written]
 Spans = Annotated[tuple[Hours, ...], _each(Hours.parse), _Written]
 Paths = Annotated[tuple[Path, ...], BeforeValidator(_items)]
+Shares = Annotated[tuple[Share, ...], _each(Share.parse), AfterValidator(no_tenant_twice), _Written]
 Counts = Annotated[tuple[int, ...], BeforeValidator(_items), _Written]
 Routes = Annotated[
     tuple[Route, ...],
@@ -282,6 +285,8 @@ class LaneSettings(Section):
     """A mail not delivered so long after it was due expires, unless it brought its own `expires` or `max_age`."""
     in_doubt: InDoubt = "resend"
     """After a crash or lost link at the final dot: send again, flagged, or park for a person. A mail may say itself."""
+    tenant_weights: Shares = ()
+    """How many turns a tenant gets where another gets one, e.g. `big*5, vip*2`."""
     suppress_bounces: bool = True
     """Do not try an address again in this lane after a server has said that nobody is there."""
     suppress_days: int = Field(180, ge=0, le=36_500)

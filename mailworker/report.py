@@ -46,6 +46,7 @@ class MailReport:
     possible_duplicates: int
     error: str
     history: tuple[Mapping[str, Any], ...]
+    tenant: str = ""
 
 
 _RECIPIENT_STATES = {"p": "pending", "d": "delivered", "b": "bounced", "i": "in_doubt"}
@@ -78,6 +79,7 @@ def report_on(record: MailRecord, keys: KeyRing) -> MailReport:
         possible_duplicates=record.possible_duplicates,
         error=record.error,
         history=history,
+        tenant=record.tenant,
     )
 
 

@@ -55,6 +55,7 @@ class Runtime:
             ),
             self.keys,
             {name: lane.max_age_seconds * 1000 for name, lane in settings.lanes.items()},
+            {name: {each.tenant: each.share for each in lane.tenant_weights} for name, lane in settings.lanes.items()},
         )
 
     def post(self, emails: Sequence[AnyMessage | Mapping[str, Any]], options: Sequence[Options]) -> list[Accepted]:

@@ -57,7 +57,7 @@ class SendEmail(Task[Any, Any]):
         kwargs: Mapping[str, Any] | None = None,
         **options: Any,
     ) -> MailResult:
-        """Accept one email, with `countdown`, `eta`, `expires`, `priority`, `idempotency_key` and `lane`.
+        """Accept one email, with `countdown`, `eta`, `expires`, `priority`, `idempotency_key`, `lane` and `tenant`.
 
         `max_attempts`, `max_age` and `in_doubt` replace the lane's; `mailworker.options.Options` tells of all. `link`
         and `link_error` are called when the mail has ended: see docs/api.md.
@@ -201,9 +201,9 @@ def _numbered(common: Options, place: int) -> Options:
 def _accept_foreign(self: SendEmail, *args: Any, **kwargs: Any) -> str:
     """Accept an email that a foreign app sent as a dict by `send_task`, once for each Celery message id.
 
-    Takes the email, and `lane` and `idempotency_key` as keywords. What cannot be accepted is put aside whole, and what
-    the ledger cannot take now goes back into the queue: the message is all there is of the mail. Its callbacks are
-    called when the mail has ended.
+    Takes the email, and `lane`, `idempotency_key` and `tenant` as keywords. What cannot be accepted is put aside whole,
+    and what the ledger cannot take now goes back into the queue: the message is all there is of the mail. Its callbacks
+    are called when the mail has ended.
     """
     request = self.request
     carried: dict[str, Any] = {"link": request.callbacks, "link_error": request.errbacks, "chain": request.chain}
@@ -230,11 +230,13 @@ def _insist(
     lane: str = "default",
     idempotency_key: str | None = None,
     *,
+    tenant: str | None = None,
     default_key: str,
     callbacks: bytes,
 ) -> str:
     until = time.monotonic() + _INSIST_SECONDS
-    options = Options(lane=lane, idempotency_key=idempotency_key or default_key, callbacks=callbacks)
+    key = idempotency_key or default_key
+    options = Options(lane=lane, idempotency_key=key, tenant=tenant, callbacks=callbacks)
     while True:
         try:
             (outcome,) = _post([_unwrapped(email)], [options])

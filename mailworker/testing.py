@@ -96,6 +96,7 @@ class Outbox:
             possible_duplicates=0,
             error="" if state in {"sent", "scheduled"} else state,
             history=(),
+            tenant=mail.options.tenant or "",
         )
 
     def _recipient(self, address: str, state: str) -> RecipientReport:

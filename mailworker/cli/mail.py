@@ -161,6 +161,8 @@ def _print(report: MailReport) -> None:
         ("accepted", moment(report.accepted_ms)),
         ("ended", moment(report.ended_ms)),
     ]
+    if report.tenant:
+        rows.insert(2, ("tenant", report.tenant))
     if report.due_ms is not None:
         rows.append(("due", moment(report.due_ms)))
     if report.expires_ms is not None:

@@ -121,10 +121,11 @@ class Ledger:
         files = list({file.name: keys.file(file.name) for mail in mails for file in mail.files}.values())
         arguments: list[bytes | str | int] = [self._policy.bell_ttl_ms, self._policy.key_ms, len(mails), len(by_key)]
         for mail in mails:
-            arguments += (mail.id, mail.payload, mail.envelope, "p" * mail.recipients, mail.priority)
-            arguments += (_moment(mail.delay_ms or None, mail.due_ms), _last_moment(mail))
+            arguments += (mail.id, _moment(mail.delay_ms or None, mail.due_ms), _last_moment(mail))
+            arguments += (mail.payload, mail.envelope, "p" * mail.recipients, mail.priority)
             arguments += (mail.key or "", mail.max_attempts or "", mail.in_doubt or "", mail.callbacks)
             arguments += (" ".join(file.name for file in mail.files), mail.file_bytes or "")
+            arguments.append(f"{mail.tenant}*{mail.share}" if mail.share > 1 else mail.tenant)
         bell, *told = self._server.run("accept", [*records, *by_key, *files], arguments)
         if bell < 0:
             return Acceptance((), bell_due=False, missing=tuple(key.decode().rpartition(":")[2] for key in told))

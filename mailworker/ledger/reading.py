@@ -29,9 +29,11 @@ RECORD_FIELDS = (
     "key",
     "error",
     "history",
+    "tenant",
 )
 
 
+_WAITING = frozenset({MailState.SCHEDULED.value.encode(), MailState.DEFERRED.value.encode()})
 _IN_DOUBT: Mapping[bytes | None, InDoubt | None] = {None: None, b"resend": "resend", b"hold": "hold"}
 
 
@@ -90,7 +92,8 @@ def _read(mail_id: str, field: Mapping[str, bytes | None], payload_bytes: int) -
             phase=text(field["phase"]),
             priority=number(field["priority"]),
             accepted_ms=number(field["accepted"]),
-            due_ms=moment(field["due"]),
+            # A mail that is ready still tells there since when.
+            due_ms=moment(field["due"]) if field["state"] in _WAITING else None,
             expires_ms=moment(field["expires"]),
             ended_ms=moment(field["ended"]),
             possible_duplicates=number(field["possible_duplicates"]),
@@ -98,6 +101,7 @@ def _read(mail_id: str, field: Mapping[str, bytes | None], payload_bytes: int) -
             error=text(field["error"]),
             history=tuple(history.split("\n")) if history else (),
             payload_bytes=payload_bytes,
+            tenant=text(field["tenant"]).partition("*")[0],
         )
     except ValueError as error:
         raise LedgerError(f"the record of mail {mail_id!r} cannot be read") from error

@@ -1,22 +1,24 @@
 -- accept: write new mails into the ledger, and into the queue or the schedule; all of them or none.
 -- KEYS     lane, a record for each mail, a key for each mail that has an idempotency key, the files that they share
--- ARGV     bell ttl ms, ttl ms of an idempotency key, number of mails, of idempotency keys; for each mail: id, payload,
---          envelope, letters of its recipients, priority, due, expires, digest of its idempotency key, its own most
---          attempts, its own policy in doubt (hold | resend), its callbacks, names of its files, their bytes, or ''.
+-- ARGV     bell ttl ms, ttl ms of an idempotency key, number of mails, of idempotency keys; for each mail: id, due,
+--          expires, payload, envelope, letters of its recipients, priority, digest of its idempotency key, its own most
+--          attempts, own policy in doubt, its callbacks, names of its files, their bytes, tenant (name*share), or ''.
 --          due and expires: '+n' is n ms from now, 'n' is n ms since the epoch; expires '>n' is n ms after due.
 -- ANSWERS  bell due 0|1; for each mail: accepted | already | duplicate, and the id of the mail that stands; or, nothing
 --          done: -1, the keys of files that must be stored before
 -- PARTS    lane clock queue bell moment files
 -- NOTE     No write may come before the first HSET: refused there for lack of memory, the call has done nothing.
-local FIELDS = 13
-local mails, accepted, keyed = tonumber(ARGV[3]), 0, 0
+local FIELDS = 14
+-- What a record keeps as it is told, in the order in which it is.
+local KEPT = {'payload', 'envelope', 'recipients', 'priority', 'key', 'max_attempts', 'in_doubt', 'callbacks', 'files',
+  'weight', 'tenant'}
+local mails, accepted, keyed, answer, is_work = tonumber(ARGV[3]), 0, 0, {0}, false
 local missing = missing_files(9 + mails + ARGV[4])
 if #missing > 0 then return {-1, unpack(missing)} end
-local answer, is_work = {0}, false
 for n = 1, mails do
   local first = 5 + (n - 1) * FIELDS
-  local id, payload, envelope, letters, priority, due_in, expires_in, digest, most_attempts, in_doubt,
-    callbacks, files, weight = unpack(ARGV, first, first + FIELDS - 1)
+  local id, due_in, expires_in, _, _, _, priority, digest, _, _, _, files, _, tenant =
+    unpack(ARGV, first, first + FIELDS - 1)
   local record, key, owner = KEYS[8 + n], nil, false
   if digest ~= '' then
     keyed = keyed + 1
@@ -32,14 +34,12 @@ for n = 1, mails do
     local expires = moment(expires_in, due)
     local is_later = due and due > NOW
     local fields = {'version', '2', 'state', is_later and 'scheduled' or 'ready', 'accepted', int(NOW)}
-    local function keep(name, value)
-      if value ~= '' then fields[#fields + 1] = name; fields[#fields + 1] = value end
+    for at, name in ipairs(KEPT) do
+      local value = ARGV[first + 2 + at]
+      if value ~= '' then fields[#fields + 1], fields[#fields + 2] = name, value end
     end
-    keep('payload', payload); keep('envelope', envelope); keep('recipients', letters)
-    keep('priority', priority); keep('key', digest)
-    keep('max_attempts', most_attempts); keep('in_doubt', in_doubt); keep('callbacks', callbacks)
-    keep('files', files); keep('weight', weight)
-    keep('due', is_later and int(due) or ''); keep('expires', expires and int(expires) or '')
+    if is_later then fields[#fields + 1], fields[#fields + 2] = 'due', int(due) end
+    if expires then fields[#fields + 1], fields[#fields + 2] = 'expires', int(expires) end
     redis.call('HSET', record, unpack(fields))
     take_files(files)
     if key then redis.call('SET', key, id, 'PX', ARGV[2]) end
@@ -47,7 +47,7 @@ for n = 1, mails do
       -- A mail that expires on the schedule is looked at then, not when it would have been due.
       redis.call('ZADD', DUE, int(math.min(due, expires or due)), id)
     else
-      line_up(id, rank_of(priority), NOW)
+      take_turn(id, rank_of(priority), tenant)
       is_work = true
     end
     accepted = accepted + 1
@@ -55,5 +55,6 @@ for n = 1, mails do
   end
 end
 if accepted > 0 then redis.call('HINCRBY', COUNTS, 'accepted', accepted) end
-if is_work then answer[1] = ring(ARGV[1]) end
+write_turns()
+if is_work then answer[1] = ring(ARGV[1], true) end
 return answer

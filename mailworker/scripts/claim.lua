@@ -5,7 +5,7 @@
 -- ANSWERS  ms paused, bell due 0|1, mails left in line, those that ended: id, state, ...; the mails: each id, fence,
 --          attempts, payload, envelope, recipients, told, possible duplicates, priority, accepted, expires, own most
 --          attempts, policy in doubt; mails of newer versions, put off
--- PARTS    lane clock room bell reading keeping files ending history expiry quarantine unreadable
+-- PARTS    lane clock room front bell reading keeping files ending history expiry quarantine unreadable
 local most, most_bytes, most_attempts, keep = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[4]), ARGV[7]
 local lease_until = int(NOW + ARGV[3])
 if ARGV[5] == '1' then redis.call('DEL', BELL) end
@@ -18,7 +18,7 @@ while #mails < most and looks > 0 and not is_full do
   local ids = redis.call('ZRANGE', READY, 0, most - #mails - 1)
   if #ids == 0 then break end
   looks = looks - #ids
-  local taken, leases = {}, {}
+  local taken, leases, last_of = {}, {}, {}
   for _, id in ipairs(ids) do
     local record = record_of(id)
     local values = values_of(record, 'version', 'possible_duplicates', 'priority', 'accepted', 'expires',
@@ -31,8 +31,7 @@ while #mails < most and looks > 0 and not is_full do
     if state ~= 'ready' then
       if misplaced(record, id, state, READY, keep) then finished(id, 'quarantined') end
     elseif flaw then
-      quarantine(record, id, flaw, keep)
-      finished(id, 'quarantined')
+      finished(id, quarantine(record, id, flaw, keep))
     elseif tonumber(version or 0) > KNOWN_VERSION then
       newer = newer + 1
       put_off(record, id, 'written by a newer version of mailworker', expires)
@@ -45,6 +44,7 @@ while #mails < most and looks > 0 and not is_full do
       break
     else
       taken[#taken + 1], leases[#leases + 1], leases[#leases + 2] = id, lease_until, id
+      last_of[priority or ''] = id
       bytes, fence = bytes + #payload + (weight or 0), tonumber(fence or 0) + 1
       redis.call('HSET', record, 'state', 'sending', 'fence', fence, 'attempts', attempt)
       mails[#mails + 1] = {id, fence, attempt, payload, envelope, letters, told or old, duplicates, priority, accepted,
@@ -52,6 +52,7 @@ while #mails < most and looks > 0 and not is_full do
     end
   end
   if #taken > 0 then
+    move_fronts(last_of)
     redis.call('ZREM', READY, unpack(taken))
     redis.call('ZADD', CLAIMS, unpack(leases))
   end

@@ -3,19 +3,19 @@
 -- ARGV     ms of the first pause or '' for none, ms of the longest pause, reason; for each mail: id, fence,
 --          certainly not sent 0|1
 -- ANSWERS  mails given back
--- PARTS    lane clock room queue bell reading
+-- PARTS    lane clock room queue front bell reading
 local released = 0
 for n = 1, #KEYS - 8 do
   local record, id, fence, is_unsent = KEYS[8 + n], ARGV[1 + 3 * n], ARGV[2 + 3 * n], ARGV[3 + 3 * n] == '1'
-  local state, held, phase, priority, accepted =
-    fields_of(record, 'state', 'fence', 'phase', 'priority', 'accepted')
+  local state, held, phase, priority = fields_of(record, 'state', 'fence', 'phase', 'priority')
   -- Marked means perhaps sent, unless the owner knows better: such a claim runs out, so the next attempt is flagged.
   if state == 'sending' and held == fence and (is_unsent or not phase) then
     if phase then redis.call('HDEL', record, 'phase') end
     redis.call('ZREM', CLAIMS, id)
     add(record, 'attempts', -1)
     redis.call('HSET', record, 'state', 'ready')
-    line_up(id, rank_of(priority), number(accepted) or NOW)
+    -- It has had its turn, and has not used it.
+    line_up(id, rank_of(priority), front_of(rank_of(priority)))
     released = released + 1
   end
 end

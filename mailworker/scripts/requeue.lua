@@ -7,7 +7,7 @@
 local answer = {0}
 for n = 1, #KEYS - 8 do
   local record, id = KEYS[8 + n], ARGV[2 + n]
-  local state, letters, priority = fields_of(record, 'state', 'recipients', 'priority')
+  local state, letters, priority, tenant = fields_of(record, 'state', 'recipients', 'priority', 'tenant')
   if IS_FINAL[state] and letters and redis.call('HEXISTS', record, 'payload') == 1 then
     redis.call('ZREM', PREFIX .. state, id)
     -- Whoever was in doubt may have got it already.
@@ -18,13 +18,14 @@ for n = 1, #KEYS - 8 do
     redis.call('PERSIST', record)
     redis.call('HDEL', record, 'ended', 'error', 'attempts')
     letters = string.gsub(letters, '[bi]', 'p')
-    redis.call('HSET', record, 'state', 'ready', 'recipients', letters, 'expires', int(NOW + ARGV[2]))
+    redis.call('HSET', record, 'state', 'ready', 'recipients', letters, 'due', int(NOW), 'expires', int(NOW + ARGV[2]))
     note(record, 'requeued')
     redis.call('HINCRBY', COUNTS, 'requeued', 1)
-    line_up(id, rank_of(priority), NOW)
+    take_turn(id, rank_of(priority), tenant)
     state = 'ready'
   end
   answer[1 + n] = state or 'unknown'
 end
+write_turns()
 answer[1] = ring(ARGV[1])
 return answer

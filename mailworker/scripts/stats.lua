@@ -4,14 +4,17 @@
 -- ANSWERS  numbers of mails: ready, due, claims, dead, in doubt, quarantined, unreadable; ms since the
 --          oldest ready mail was accepted or due, -1 if there is none; ms paused; failures, reason of the
 --          pause; the counters: name, number, ...; 1 if a person has paused it, else 0
--- PARTS    lane clock bell reading unreadable
-local oldest = nil
+-- PARTS    lane clock queue bell reading unreadable
+local oldest, looked_at = nil, 500
 for rank = 0, 10 do
-  -- Within a rank the first is the oldest.
+  -- A tenant's first mail is his oldest, and none of these is more than a step from the front.
   local from, to = int(rank * 1e13), int((rank + 1) * 1e13 - 1)
-  local first = redis.call('ZRANGEBYSCORE', READY, from, to, 'WITHSCORES', 'LIMIT', 0, 1)
-  if first[2] then
-    local since = tonumber(first[2]) - rank * 1e13
+  local near = int(rank * 1e13 + (redis.call('HGET', TURNS, rank) or 0) + STEP)
+  local ids = redis.call('ZRANGEBYSCORE', READY, from, near, 'LIMIT', 0, looked_at)
+  if #ids == 0 then ids = redis.call('ZRANGEBYSCORE', READY, from, to, 'LIMIT', 0, 1) end
+  for _, id in ipairs(ids) do
+    local accepted, due = fields_of(record_of(id), 'accepted', 'due')
+    local since = number(due) or number(accepted) or NOW
     oldest = math.min(oldest or since, since)
   end
 end

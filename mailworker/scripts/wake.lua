@@ -2,7 +2,7 @@
 -- KEYS     lane
 -- ARGV     most mails, how long to keep ended records
 -- ANSWERS  mails put in line, the ids of those that expired, more waiting 0|1
--- PARTS    lane clock room queue reading keeping files ending history expiry quarantine unreadable
+-- PARTS    lane clock room queue front flows reading keeping files ending history expiry quarantine unreadable
 local most, keep = tonumber(ARGV[1]), ARGV[2]
 
 local function forget(state, before, most)
@@ -20,13 +20,14 @@ local function forget(state, before, most)
   end
 end
 
+forget_flows()
 local woken, expired = 0, {}
 
 local waiting = redis.call('ZRANGEBYSCORE', DUE, '-inf', int(NOW), 'WITHSCORES', 'LIMIT', 0, most)
 for n = 1, #waiting, 2 do
-  local id, due = waiting[n], tonumber(waiting[n + 1])
+  local id, due = waiting[n], waiting[n + 1]
   local record = record_of(id)
-  local state, priority, expires = fields_of(record, 'state', 'priority', 'expires')
+  local state, priority, expires, tenant = fields_of(record, 'state', 'priority', 'expires', 'tenant')
   if state ~= 'scheduled' and state ~= 'deferred' then
     misplaced(record, id, state, DUE, keep)
   elseif expires and not number(expires) then
@@ -36,12 +37,12 @@ for n = 1, #waiting, 2 do
     expired[#expired + 1] = id
   else
     redis.call('ZREM', DUE, id)
-    redis.call('HDEL', record, 'due')
-    redis.call('HSET', record, 'state', 'ready')
-    line_up(id, rank_of(priority), due)
+    redis.call('HSET', record, 'state', 'ready', 'due', due)
+    take_turn(id, rank_of(priority), tenant)
     woken = woken + 1
   end
 end
+write_turns()
 for state in pairs(IS_FINAL) do
   if state ~= 'sent' then forget(state, NOW - kept(state, keep), most) end
 end

@@ -142,6 +142,11 @@ def test_mails_made_together_keep_their_order():
         ({"countdown": dt.timedelta(seconds=5)}, "countdown"),
         ({"idempotency_key": b"x"}, "idempotency_key"),
         ({"lane": 5}, "lane"),
+        ({"tenant": ""}, "tenant"),
+        ({"tenant": "ann@example.org"}, "tenant"),
+        ({"tenant": "a" * 65}, "tenant"),
+        ({"tenant": "shop 17"}, "tenant"),
+        ({"tenant": 17}, "tenant"),
         ({"max_attempts": 0}, "max_attempts"),
         ({"max_attempts": 1001}, "max_attempts"),
         ({"max_attempts": True}, "max_attempts"),
@@ -184,6 +189,13 @@ def test_a_mail_may_bring_its_own_cap_and_its_own_policy():
     mail = admit(email(), max_attempts=3, in_doubt="hold")
     assert (mail.max_attempts, mail.in_doubt) == (3, "hold")
     assert (admit(email()).max_attempts, admit(email()).in_doubt) == (None, None)
+
+
+def test_a_tenant_has_the_share_that_its_lane_gives_it():
+    door = Intake(Limits(100_000, 3, 2), KEYS, {"default": 60_000, "bulk": 60_000}, {"default": {"big": 5}})
+    said = [Options(tenant="big"), Options(tenant="small"), Options(), Options(tenant="big", lane="bulk")]
+    mails = [door.admit([email()], [option])[0] for option in said]
+    assert [(mail.tenant, mail.share) for mail in mails] == [("big", 5), ("small", 1), ("", 1), ("big", 1)]
 
 
 def test_an_idempotency_key_reaches_the_ledger_as_a_digest_only():

@@ -133,6 +133,7 @@ def test_what_relays_and_lanes_may_do_is_written_in_words(monkeypatch, tmp_path)
         relay = "ses*3 + default, backup"
         hours = "mon-fri 08:00-20:00, sat 10:00-14:00"
         time_zone = "Europe/Berlin"
+        tenant_weights = "big*5, vip * 2"
         """
     )
     monkeypatch.setenv("MAILWORKER_CONFIG", str(path))
@@ -145,7 +146,9 @@ def test_what_relays_and_lanes_may_do_is_written_in_words(monkeypatch, tmp_path)
     assert relay.warm_up is not None
     assert relay.warm_up.daily == (50, 100)
     assert settings.used_relays == ("backup", "default", "ses")
+    assert {each.tenant: each.share for each in lane.tenant_weights} == {"big": 5, "vip": 2}
     plain = settings.model_dump(mode="json")
+    assert plain["lanes"]["default"]["tenant_weights"] == "big*5, vip*2"
     assert plain["lanes"]["default"]["relay"] == "ses*3 + default, backup"
     assert plain["lanes"]["default"]["hours"] == "mon,tue,wed,thu,fri 08:00-20:00, sat 10:00-14:00"
 
@@ -161,6 +164,10 @@ def test_what_relays_and_lanes_may_do_is_written_in_words(monkeypatch, tmp_path)
         ("LANES__DEFAULT__RELAY", "a + + b", "ses, sendgrid"),
         ("LANES__DEFAULT__RELAY", "default, default", "twice"),
         ("LANES__DEFAULT__RELAY", "default*0", "between 1 and 1000"),
+        ("LANES__DEFAULT__TENANT_WEIGHTS", "big", "big*5"),
+        ("LANES__DEFAULT__TENANT_WEIGHTS", "big*0", "big*5"),
+        ("LANES__DEFAULT__TENANT_WEIGHTS", "big*101", "from 1 to 100"),
+        ("LANES__DEFAULT__TENANT_WEIGHTS", "big*2, big*3", "named twice"),
     ],
 )
 def test_words_that_mean_nothing_are_refused_where_they_stand(monkeypatch, name, value, told):

@@ -539,3 +539,13 @@ def test_a_mail_whose_key_is_missing_waits_unburnt_and_is_sent_when_it_is_there(
     desk.keys = keys
     desk.drain()
     assert desk.state(mail) == "sent"
+
+
+def test_a_sender_of_many_does_not_keep_another_s_few_waiting(desk):
+    desk.claiming = Claiming(20, 1 << 20, 60_000, 5)
+    desk.accept("many@example.org", count=300, tenant="big")
+    desk.accept("few@example.org", count=10, tenant="shop-17")
+    desk.drain()
+    order = [recipient for (recipient,) in desk.wire.sent]
+    assert len(order) == 310
+    assert [n for n, who in enumerate(order) if who == "few@example.org"] == list(range(1, 20, 2))

@@ -17,6 +17,7 @@ from hypothesis.stateful import (
 )
 
 from mailworker.ledger import Claim, Claiming, NewMail, Pause, Settlement
+from tests.redis.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,12 +30,13 @@ MOST_ATTEMPTS = 4
 HOMES = {"scheduled": "due", "deferred": "due", "ready": "ready", "sending": "claims"}
 PARKED = {"dead": "dead", "in_doubt": "in_doubt"}
 COUNTED_AS = {"sent": "delivered"}
+SHARES = {"": 1, "a": 1, "b": 3}
 CHOICES = st.integers(0, 10**6)
 
 
 @dataclass
 class Mail:
-    """What the model believes of a mail. `line` is its place in the queue: rank, ms."""
+    """What the model believes of a mail. `line` is its place in the queue: rank, virtual time."""
 
     id: str
     priority: int
@@ -42,6 +44,7 @@ class Mail:
     letters: str
     state: str
     line: tuple[int, int]
+    tenant: str = ""
     fence: int = 0
     attempts: int = 0
     is_marked: bool = False
@@ -114,10 +117,19 @@ class LedgerMachine(RuleBasedStateMachine):
         self.rig = make_rig()
         self.ledger = self.rig.ledger
         self.model = Model()
+        self.turns = Turns(lambda rank: int(self.rig.redis.hget(self.rig.keys.turns, str(rank)) or 0))
         self.claims: list[Claim] = []
         self.news: list[NewMail] = []
         self.fences: dict[str, int] = {}
         self.ended: dict[str, str] = {}
+
+    def place_for(self, rank: int, tenant: str) -> tuple[int, int]:
+        return self.turns.take(rank, tenant, SHARES[tenant])
+
+    def place_of(self, mail: Mail) -> tuple[int, int]:
+        """Where the mail stands in truth."""
+        score = int(self.rig.redis.zscore(self.rig.keys.ready, mail.id) or 0)
+        return score // 10**13, score % 10**13
 
     def some_claim(self, choice: int) -> tuple[Claim, Mail]:
         """Any claim ever made: its worker may have lost it long ago and not know."""
@@ -128,7 +140,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def begin_in_the_middle(self, priorities: tuple[int, ...]) -> None:
         """One mail marked, one claimed, one in line: most stories need these first."""
         for priority in priorities:
-            self.accept(priority=priority, recipients=2, key="", is_later=False)
+            self.accept(priority=priority, recipients=2, key="", tenant="", is_later=False)
         self.claim(limit=2, answering=True)
         self.mark_dot(choice=0)
 
@@ -138,12 +150,14 @@ class LedgerMachine(RuleBasedStateMachine):
         priority=st.integers(0, 9),
         recipients=st.integers(1, 3),
         key=st.sampled_from(["", "", "a", "b", "c"]),
+        tenant=st.sampled_from(sorted(SHARES)),
         is_later=st.booleans(),
     )
-    def accept(self, priority: int, recipients: int, key: str, *, is_later: bool) -> None:
+    def accept(self, priority: int, recipients: int, key: str, tenant: str, *, is_later: bool) -> None:
         digest = hashlib.sha256(key.encode()).hexdigest() if key else None
         delay = 10**9 if is_later else 0
-        mail = self.rig.new(priority=priority, recipients=recipients, key=digest, delay_ms=delay)
+        said = {"tenant": tenant, "share": SHARES[tenant]}
+        mail = self.rig.new(priority=priority, recipients=recipients, key=digest, delay_ms=delay, **said)
         acceptance = self.ledger.accept(LANE, [mail])
         (outcome,) = acceptance.outcomes
         if key in self.model.keys:
@@ -154,8 +168,8 @@ class LedgerMachine(RuleBasedStateMachine):
         record = self.ledger.read(mail.id)
         assert record is not None
         state = "scheduled" if is_later else "ready"
-        line = (1 + priority, record.accepted_ms)
-        self.model.mails[mail.id] = Mail(mail.id, priority, record.accepted_ms, "p" * recipients, state, line)
+        line = (0, 0) if is_later else self.place_for(1 + priority, tenant)
+        self.model.mails[mail.id] = Mail(mail.id, priority, record.accepted_ms, "p" * recipients, state, line, tenant)
         self.model.mails[mail.id].due = record.due_ms or 0
         if key:
             self.model.keys[key] = mail.id
@@ -190,6 +204,7 @@ class LedgerMachine(RuleBasedStateMachine):
             mail.state, mail.is_lease_over = "sending", False
             mail.fence += 1
             mail.attempts += 1
+            self.turns.has_come_to(mail.line)
             expected.append((mail.id, mail.fence, mail.attempts, mail.letters, mail.duplicates))
         got = [(c.id, c.fence, c.attempts, c.recipients, c.possible_duplicates) for c in batch.mails]
         assert got == expected
@@ -273,7 +288,9 @@ class LedgerMachine(RuleBasedStateMachine):
         self.ledger.release(LANE, [claim], pause, unsent={claim.id} if is_unsent else ())
         if mail.owns(claim) and (is_unsent or not mail.is_marked):
             mail.is_marked = False
-            mail.state, mail.line = "ready", (1 + mail.priority, mail.accepted)
+            mail.state, mail.line = "ready", self.place_of(mail)
+            if self.turns.knows(1 + mail.priority):
+                assert mail.line == (1 + mail.priority, self.turns.front(1 + mail.priority))
             mail.attempts -= 1
         if is_pause and not self.model.is_paused:
             self.model.is_paused = True
@@ -326,13 +343,16 @@ class LedgerMachine(RuleBasedStateMachine):
     def sweep(self, *, hold: bool) -> None:
         model = self.model
         done = dict.fromkeys(("due", "recovered", "expired", "in_doubt"), 0)
+        if not model.line():
+            self.turns.forget()
+        woken = []
         for mail in model.mails.values():
             if HOMES.get(mail.state) == "due" and mail.is_due:
                 if mail.is_expired:
                     model.finish(mail, "expired")
                     done["expired"] += 1
                 else:
-                    mail.state, mail.line = "ready", (1 + mail.priority, mail.due)
+                    woken.append(mail)
                     done["due"] += 1
             elif mail.state == "sending" and mail.is_lease_over:
                 done[self.recovered(mail, is_hold=hold)] += 1
@@ -340,6 +360,8 @@ class LedgerMachine(RuleBasedStateMachine):
         got = {"due": sweep.due, "recovered": sweep.recovered, "expired": len(sweep.expired)}
         got["in_doubt"] = len(sweep.in_doubt)
         assert got == done
+        for mail in sorted(woken, key=lambda mail: (mail.due, mail.id)):
+            mail.state, mail.line = "ready", self.place_for(1 + mail.priority, mail.tenant)
         assert sweep.bell_due == model.ring()
 
     def recovered(self, mail: Mail, *, is_hold: bool) -> str:

@@ -207,7 +207,7 @@ def test_a_mail_of_a_newer_version_is_left_as_it_is_for_newer_workers(
         rig.ledger.sweep(LANE)
     after = rig.redis.hgetall(rig.keys.record(newer))
     changed = {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
-    assert changed == {b"unreadable", b"error"}
+    assert changed == {b"unreadable", b"error", b"due"}
     assert [record.message for record in caplog.records if "newer" in record.message] != []
     assert len(caplog.records) == 1
 

@@ -63,9 +63,7 @@ class WholeMachine(LedgerMachine):
         assert requeued.states == tuple(expected)
         assert requeued.bell_due == self.model.ring()
         for mail in again:
-            score = self.rig.redis.zscore(self.rig.keys.ready, mail.id)
-            assert score is not None
-            mail.line = (1 + mail.priority, int(score - (1 + mail.priority) * 10**13))
+            mail.line = self.place_for(1 + mail.priority, mail.tenant)
 
     def requeued(self, mail: Mail) -> None:
         if "i" in mail.letters:
@@ -169,6 +167,7 @@ class WholeMachine(LedgerMachine):
         batch = self.ledger.claim(LANE, Claiming(4, octets, 60_000, 4), answering=False)
         assert [claim.id for claim in batch.mails] == [mail.id for mail in line[: min(fitting, 4)]]
         for mail in line[: len(batch.mails)]:
+            self.turns.has_come_to(mail.line)
             mail.state, mail.is_lease_over = "sending", False
             mail.fence += 1
             mail.attempts += 1
@@ -187,6 +186,12 @@ class WholeMachine(LedgerMachine):
         assert held == expected
         stats = self.ledger.stats(LANE)
         assert {name: getattr(stats, name) for name in held} == held
+
+    @invariant()
+    def every_mail_in_line_stands_where_its_tenant_s_turn_is(self) -> None:
+        assert {mail.id: self.place_of(mail) for mail in self.model.line()} == {
+            mail.id: mail.line for mail in self.model.line()
+        }
 
     @invariant()
     def what_waits_for_a_person_is_listed(self) -> None:

@@ -146,9 +146,12 @@ def test_an_app_without_this_package_can_send_a_dict(post):
     post.worker("-c", "1")
     foreign = Celery("web", broker=app.conf.broker_url, set_as_current=False)
     data = {"from": "shop@example.com", "to": ["ann@example.org"], "subject": "Hello", "text_body": "Hi."}
-    foreign.send_task("mailworker.send_email", [json.loads(json.dumps(data))])
+    sent = foreign.send_task("mailworker.send_email", [json.loads(json.dumps(data))], {"tenant": "shop-17"})
     foreign.close()
     wait_until(post.stored, "the foreign app's mail")
+    (key,) = post.redis.scan_iter("mw:{default}:m:*")
+    assert sent.id
+    assert post.redis.hget(key, "tenant") == b"shop-17"
 
 
 def test_a_message_for_an_unknown_task_is_put_aside_whole(post):

@@ -10,7 +10,7 @@ end
 local function is_by_hand() return paused() > 0 and redis.call('HGET', PAUSE, 'kind') == 'hand' end
 
 -- 1 if there is work and nobody was told, so that whoever asked must publish a bell; else 0.
-local function ring(ttl)
-  if paused() > 0 or redis.call('ZCARD', READY) == 0 then return 0 end
+local function ring(ttl, is_work)
+  if paused() > 0 or not (is_work or redis.call('ZCARD', READY) > 0) then return 0 end
   return redis.call('SET', BELL, '1', 'NX', 'PX', ttl) and 1 or 0
 end

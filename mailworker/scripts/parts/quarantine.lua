@@ -1,4 +1,5 @@
 -- A record that nobody can use is put aside, whole, with the reason, for a person to look at; the others flow on.
+-- Answers its state.
 local function quarantine(record, id, why, keep)
   if redis.call('TYPE', record).ok == 'hash' then
     -- Perhaps it was sent already: whoever gives it another go is to know.
@@ -15,6 +16,7 @@ local function quarantine(record, id, why, keep)
     redis.call('HINCRBY', COUNTS, 'quarantined', 1)
     redis.call('PUBLISH', PREFIX .. 'ended:' .. id, 'quarantined')
   end
+  return 'quarantined'
 end
 
 -- A mail is in a line that does not fit its state. Answers whether its record was put aside for that.

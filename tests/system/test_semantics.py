@@ -2,7 +2,8 @@
 
 import pytest
 
-from mailworker import Email, send_email
+from mailworker import Email, app, send_email, suppress
+from mailworker.sealing import new_key
 from smtp_transport.testing import FaultPlan, Reset
 from tests.system.conftest import wait_until
 
@@ -50,3 +51,27 @@ def test_a_mail_ends_by_its_own_cap_or_age_and_says_why_and_others_wait_as_they_
     waiting = patient.report()
     assert (waiting.state, waiting.attempts) == ("deferred", 1)
     assert 60_000 <= waiting.due_ms - waiting.accepted_ms < 80_000
+
+
+def test_an_address_where_nobody_is_is_not_tried_again_in_its_lane_unless_it_is_taken_off(post, relay, environment):
+    environment.setenv("MAILWORKER_SEALING__KEYS", new_key("k"))
+    environment.setenv("MAILWORKER_LANES__BULK__SUPPRESS_BOUNCES", "false")
+    app.forget_runtime()
+    relay(FaultPlan().always("RCPT", "550 5.1.1 no such user"))
+    post.worker("-c", "1")
+
+    def ended(lane: str):
+        result = send_email.delay(email("hello"), lane=lane)
+        wait_until(lambda: result.report().state == "dead", "the mail is dead")
+        (recipient,) = result.report().recipients
+        return recipient.code, recipient.text.partition(":")[0]
+
+    assert ended("bulk") == ended("bulk") == (550, "no such user")
+    assert ended("default") == (550, "no such user")
+    wait_until(lambda: suppress.find("ann@example.org"), "the bounce is written down")
+    (held,) = suppress.find("ann@example.org")
+    assert (held.lane, held.reason, held.until_ms - held.since_ms) == ("default", "550 5.1.1", 180 * 86_400_000)
+    # The worker may have found the list empty just before.
+    wait_until(lambda: ended("default") == (None, "suppressed"), "the address is spared")
+    suppress.remove("ann@example.org")
+    assert ended("default") == (550, "no such user")

@@ -105,6 +105,7 @@ class Drain:
     _looked_at: float = field(default_factory=time.monotonic, init=False)
     _is_held: bool = field(default=False, init=False)
     _is_answering: bool = field(default=False, init=False)
+    _stops: int = field(default=0, init=False)
 
     def run(self) -> int:
         """Work the lane. Returns how many mails were settled. Raises LedgerError when the ledger is out of reach."""
@@ -142,7 +143,8 @@ class Drain:
     def _is_over(self) -> bool:
         # When the broker takes no bells nobody would follow: go on, slice after slice.
         is_late = self.mates.left_seconds() <= 0 and not self._is_unheard
-        return self._is_leaving or self.tools.is_stopping() or is_late or self._is_paused()
+        # Whoever is stopped twice has leave that should not be.
+        return self._is_leaving or self.tools.is_stopping() or is_late or self._stops > 1 or self._is_paused()
 
     def _share(self) -> int:
         return share(self.policy.claiming.limit, self._ready_left, self.mates)
@@ -227,12 +229,15 @@ class Drain:
     def _send(self, leave: Pass, load: Load) -> None:
         """Deliver mails through one relay: settle as the receipts come in, give back what was not begun."""
         mails = load.mails
-        passage = Passage(mails, self._settle, self._turn, self.mates.pace)
+        passage = Passage(mails, self._settle, partial(self._turn, leave), self.mates.pace)
         news, gone = News(), list[tuple[str, str]]()
         deliveries = self.tools.client(leave.relay).deliver([mail.transaction for mail in mails], passage.permit)
         try:
             with closing(deliveries):
                 for index, receipt in deliveries:
+                    if passage.is_denied(index):
+                        self._stops += 1
+                        break
                     verdicts = judge(receipt)
                     news.hear(verdicts, receipt)
                     gone += nobody_there(mails[index], verdicts)
@@ -281,11 +286,14 @@ class Drain:
         except LedgerError as error:
             logger.warning("%d claims of lane %s run out by themselves: %s", len(mails), self._lane, error)
 
-    def _turn(self, told: list[Settlement], claims: Sequence[Claim]) -> Sequence[bool]:
-        """Write verdicts, and record that the final dots of these mails are about to be written; False: not ours."""
+    def _turn(self, leave: Pass, told: list[Settlement], claims: Sequence[Claim]) -> Sequence[bool] | None:
+        """Write verdicts, and record that the final dots of these mails are about to be written; False: not ours.
+
+        None: a person has stopped the lane or the relay.
+        """
         lane, lease_ms = self._lane, self.policy.claiming.lease_ms
         try:
-            states, ours = self.tools.ledger.turn(lane, told, claims, lease_ms)
+            states, ours = self.tools.ledger.turn(lane, told, claims, lease_ms, (leave.relay, leave.epoch))
         except LedgerError as error:
             self._settle(told)
             logger.warning("nothing is sent that the ledger does not know of: %s", error)

@@ -137,6 +137,11 @@ class LaneKeys:
         """Hash: how far each rank of the line has come, and each of its tenants."""
         return self._named("turns")
 
+    @property
+    def recalled(self) -> str:
+        """Hash: for each relay that a person opened or held, since which change of its breaker leave counts."""
+        return self._named("recalled")
+
     def record(self, mail_id: str) -> str:
         """Hash: all about one mail. Raises ValueError if the mail is not of this lane."""
         return self._named(f"m:{self._own(mail_id)}")

@@ -33,12 +33,13 @@ class Passage:
         self,
         mails: Sequence[Mail],
         settle: Callable[[list[Settlement]], None],
-        turn: Callable[[list[Settlement], Sequence[Claim]], Sequence[bool]],
+        turn: Callable[[list[Settlement], Sequence[Claim]], Sequence[bool] | None],
         pace: float | None,
     ) -> None:
         self.left = {mail.claim.id: mail.claim for mail in mails}
         self.told: list[Settlement] = []
         self.pace = pace
+        self.is_stopped = False
         self._claims = [mail.claim for mail in mails]
         self._settle, self._turn = settle, turn
         self._ahead: set[int] = set()
@@ -71,7 +72,8 @@ class Passage:
         if not self._ahead.issuperset(dots) or now - self._turned_at > _MARK_HOLDS_SECONDS:
             window = [*dots, *self._following(dots)] if self.is_quick else list(dots)
             ours = self._turn(self.told, [self._claims[index] for index in window])
-            self._ahead = {index for index, is_ours in zip(window, ours, strict=True) if is_ours}
+            self.is_stopped = ours is None
+            self._ahead = {index for index, is_ours in zip(window, ours or (), strict=not self.is_stopped) if is_ours}
             self._turned_at = self._heard_at = time.monotonic()
             self._answered = 0
         allowed = [index for index in dots if index in self._ahead]
@@ -79,6 +81,10 @@ class Passage:
         self._permitted.update(allowed)
         self._awaited.update(allowed)
         return allowed
+
+    def is_denied(self, index: int) -> bool:
+        """Whether a person has stopped it, and all behind it."""
+        return self.is_stopped and index not in self._permitted
 
     def tell(self, index: int, settlement: Settlement) -> bool:
         """Take a verdict. True: no mail is on the wire now, as far as we permitted."""

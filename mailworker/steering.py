@@ -98,10 +98,15 @@ class Steering:
     def switch(self, name: str, state: BreakerState, reason: str = "by hand") -> str:
         """Open a relay's breaker for its recovery time, hold it open, or close it and let mail go at once.
 
-        Gives the state before.
+        Who is sending through an open one stops after the window on the wire. Gives the state before.
         """
-        before = self._breaker(name).switch(state, reason)
-        if state is BreakerState.CLOSED:
+        breaker = self._breaker(name)
+        before = breaker.switch(state, reason)
+        is_closed = state is BreakerState.CLOSED
+        epoch = None if is_closed else breaker.report().epoch
+        for lane in self._lanes_of(name):
+            self._runtime.ledger.pauses.recall(lane, name, epoch)
+        if is_closed:
             self._let_go(name)
         return before.value
 

@@ -66,6 +66,7 @@ class BreakerReport:
     till_ms: int
     opened: int
     reason: str
+    epoch: int
 
 
 class Breaker:
@@ -118,6 +119,7 @@ class Breaker:
             till_ms=int(held.get("till", 0)),
             opened=int(held.get("opened", 0)),
             reason=held.get("reason", ""),
+            epoch=int(held.get("epoch", 0)),
         )
 
     def retry(self) -> None:

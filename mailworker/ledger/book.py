@@ -11,14 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from redis import Redis
-from redis.exceptions import ResponseError
 
 from mailworker.keys import LaneKeys, lane_of
 from mailworker.ledger.errors import LedgerError, LedgerUnavailableError, translated
 from mailworker.ledger.files import Files
 from mailworker.ledger.outbox import Outbox
 from mailworker.ledger.pauses import Pauses
-from mailworker.ledger.reading import RECORD_FIELDS, no_record, read_claim, read_record, read_stats
+from mailworker.ledger.reading import RECORD_FIELDS, read_claim, read_record, read_stats
 from mailworker.ledger.seals import Seals
 from mailworker.ledger.server import Server
 from mailworker.ledger.upkeep import Upkeep
@@ -191,13 +190,22 @@ class Ledger:
         return tuple(state.decode() for state in self._server.run("settle", records, arguments))
 
     def turn(
-        self, lane: str, settlements: Sequence[Settlement], claims: Sequence[Claim], lease_ms: int
-    ) -> tuple[tuple[str, ...], tuple[bool, ...]]:
-        """Do `settle` and then `mark_dot` in one call, and answer as both: between two windows nothing else is done."""
+        self,
+        lane: str,
+        settlements: Sequence[Settlement],
+        claims: Sequence[Claim],
+        lease_ms: int,
+        leave: tuple[str, int] = ("", 0),
+    ) -> tuple[tuple[str, ...], tuple[bool, ...] | None]:
+        """Do `settle` and then `mark_dot` in one call, and answer as both: between two windows nothing else is done.
+
+        None: nothing is marked, for a person has stopped the lane, or the `leave`, a relay and its breaker's epoch.
+        """
         mails = [*(settlement.claim.id for settlement in settlements), *(claim.id for claim in claims)]
-        arguments = [len(settlements), self._keep, lease_ms, *_verdicts(settlements), *_fences(claims)]
+        arguments = [len(settlements), self._keep, lease_ms, *leave, *_verdicts(settlements), *_fences(claims)]
         told, settled = self._server.run("turn", self._records(self._keys(lane), mails), arguments), len(settlements)
-        return tuple(state.decode() for state in told[:settled]), tuple(ours == 1 for ours in told[settled:])
+        states, marks = tuple(state.decode() for state in told[:settled]), told[settled:]
+        return states, None if claims and not marks else tuple(ours == 1 for ours in marks)
 
     def release(
         self, lane: str, claims: Sequence[Claim], pause: Pause | None = None, *, unsent: Collection[str] = ()
@@ -288,7 +296,7 @@ class Ledger:
                 pipe.hmget(record, RECORD_FIELDS)
                 pipe.hstrlen(record, "payload")
             answers = pipe.execute(raise_on_error=False)
-        return [_record(*told) for told in zip(mail_ids, answers[::2], answers[1::2], strict=True)]
+        return [read_record(*told) for told in zip(mail_ids, answers[::2], answers[1::2], strict=True)]
 
     def stats(self, lane: str) -> LaneStats:
         """Count what a lane holds at this moment."""
@@ -349,16 +357,6 @@ class Ledger:
         if len(mail_ids) > MOST_AT_ONCE:
             raise ValueError(f"one call takes at most {MOST_AT_ONCE} mails")
         return [*keys.every, *map(keys.record, mail_ids)]
-
-
-def _record(mail_id: str, values: Any, size: Any) -> MailRecord | None:
-    if isinstance(values, ResponseError) and str(values).startswith("WRONGTYPE"):
-        return no_record(mail_id)
-    with translated():
-        for answer in (values, size):
-            if isinstance(answer, Exception):
-                raise answer
-    return read_record(mail_id, values, size)
 
 
 def _verdicts(settlements: Sequence[Settlement]) -> Iterator[bytes | str | int]:

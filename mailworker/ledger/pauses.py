@@ -7,6 +7,8 @@ from mailworker.keys import LaneKeys
 from mailworker.ledger.server import Server
 
 _MOST_REASON = 500
+# No mail is on the wire for longer without asking.
+_RECALLED_MS = 3_600_000
 
 
 class Pauses:
@@ -29,6 +31,11 @@ class Pauses:
         """Tell for how long a person wants the lane left alone; 0: not at all."""
         ms: int = self._server.run("paused_by_hand", self._keys(lane), [])
         return ms
+
+    def recall(self, lane: str, relay: str, epoch: int | None) -> None:
+        """Have no more mails of the lane go by leave of the relay's breaker from before this epoch; None: let them."""
+        words: list[bytes | str | int] = [relay, "" if epoch is None else epoch, _RECALLED_MS]
+        self._server.run("recall", self._keys(lane), words)
 
     def _keys(self, lane: str) -> tuple[str, ...]:
         return LaneKeys(self._prefix, lane).every

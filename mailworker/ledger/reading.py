@@ -6,7 +6,9 @@ Law: what does not make sense is a LedgerError with the mail's id, never a half-
 from collections.abc import Mapping
 from typing import Any
 
-from mailworker.ledger.errors import LedgerError
+from redis.exceptions import ResponseError
+
+from mailworker.ledger.errors import LedgerError, translated
 from mailworker.record import Claim, InDoubt, LaneStats, MailRecord, MailState
 
 # The record, save the payload and its size; in the order in which `read_record` takes the values.
@@ -33,6 +35,7 @@ RECORD_FIELDS = (
 )
 
 
+_NO_RECORD = {"state": MailState.QUARANTINED.value.encode(), "error": b"its key holds no record"}
 _WAITING = frozenset({MailState.SCHEDULED.value.encode(), MailState.DEFERRED.value.encode()})
 _IN_DOUBT: Mapping[bytes | None, InDoubt | None] = {None: None, b"resend": "resend", b"hold": "hold"}
 
@@ -63,15 +66,18 @@ def read_claim(answer: list[Any]) -> Claim:
         raise LedgerError(f"the record of mail {mail_id!r} cannot be read") from error
 
 
-def read_record(mail_id: str, values: list[bytes | None], payload_bytes: int) -> MailRecord | None:
-    """Read a record; None if there is none. Raises LedgerError; of one that is quarantined it reads what it can."""
+def read_record(mail_id: str, values: Any, payload_bytes: Any) -> MailRecord | None:
+    """Read a record, or the error that there was instead; None if there is none.
+
+    Raises LedgerError; of one that is quarantined it reads what it can.
+    """
+    if isinstance(values, ResponseError) and str(values).startswith("WRONGTYPE"):
+        return _read(mail_id, dict.fromkeys(RECORD_FIELDS) | _NO_RECORD, 0)
+    with translated():
+        for answer in (values, payload_bytes):
+            if isinstance(answer, Exception):
+                raise answer
     return _read(mail_id, dict(zip(RECORD_FIELDS, values, strict=True)), payload_bytes) if any(values) else None
-
-
-def no_record(mail_id: str) -> MailRecord:
-    """Tell of a mail whose key holds something else."""
-    values = {"state": MailState.QUARANTINED.value.encode(), "error": b"its key holds no record"}
-    return _read(mail_id, dict.fromkeys(RECORD_FIELDS) | values, 0)
 
 
 def _read(mail_id: str, field: Mapping[str, bytes | None], payload_bytes: int) -> MailRecord:

@@ -340,7 +340,7 @@ def counted(desk: Desk, *names: str) -> list[tuple[str, int]]:
 
     def noting(name: str, real: Callable[..., object]) -> Callable[..., object]:
         return lambda lane, *mails: (
-            calls.append((name, sum(len(m) for m in mails if not isinstance(m, int)))),
+            calls.append((name, sum(len(m) for m in mails if isinstance(m, list)))),
             real(lane, *mails),
         )[1]
 

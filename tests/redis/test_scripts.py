@@ -26,6 +26,7 @@ TRANSITIONS = {"accept", "claim", "mark_dot", "settle", "turn", "release", "rene
     "rest",
     "resume",
     "paused_by_hand",
+    "recall",
     "requeue",
     "set_aside",
     "store_file",
@@ -146,6 +147,7 @@ def test_a_script_gets_as_many_keys_as_its_header_names(rig: Rig) -> None:
     rig.ledger.pauses.rest("news", 1, "why")
     rig.ledger.postpone("news", [first, second, third], [1, 1, 1])
     rig.ledger.pauses.by_hand_ms("news")
+    rig.ledger.pauses.recall("news", "default", 1)
     rig.ledger.pauses.resume("news")
     rig.ledger.stats("news")
     rig.ledger.set_aside("news", [Unreadable(mail.id, 9, "", may_heal=True) for mail in mails])

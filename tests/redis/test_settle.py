@@ -375,3 +375,29 @@ def test_a_note_that_would_break_the_history_is_refused(rig: Rig, note: str) -> 
 def test_what_is_kept_is_kept_for_some_time() -> None:
     with pytest.raises(ValueError, match="at least 1 ms"):
         LedgerPolicy(bell_ttl_ms=0)
+
+
+def test_a_lane_that_a_person_has_paused_marks_no_more_and_settles_what_was_sent(rig: Rig) -> None:
+    for _ in range(2):
+        rig.accept()
+    sent, waiting = rig.batch().mails
+    rig.ledger.pauses.rest(LANE, 60_000, "a limit")
+    assert rig.ledger.turn(LANE, [], [sent], 60_000) == ((), (True,))
+    rig.ledger.pauses.rest(LANE, 60_000, "maintenance", by_hand=True)
+    assert rig.ledger.turn(LANE, [Settlement(sent, "d")], [waiting], 60_000) == (("sent",), None)
+    assert rig.ledger.read(waiting.id).phase == ""
+    rig.ledger.pauses.resume(LANE, by_hand=True)
+    assert rig.ledger.turn(LANE, [], [waiting], 60_000) == ((), (True,))
+
+
+def test_leave_that_was_recalled_marks_no_more_but_newer_leave_and_that_of_other_relays_does(rig: Rig) -> None:
+    rig.accept()
+    claim = rig.claim()
+    rig.ledger.pauses.recall(LANE, "b", 7)
+    marked = {
+        leave: rig.ledger.turn(LANE, [], [claim], 60_000, leave)[1] for leave in (("b", 6), ("b", 7), ("default", 0))
+    }
+    assert marked == {("b", 6): None, ("b", 7): (True,), ("default", 0): (True,)}
+    assert 0 < rig.redis.pttl(f"mw:{{{LANE}}}:recalled") <= 3_600_000
+    rig.ledger.pauses.recall(LANE, "b", None)
+    assert rig.ledger.turn(LANE, [], [claim], 60_000, ("b", 6)) == ((), (True,))

@@ -1,12 +1,17 @@
 """What a person changes while real workers run holds at once, and what is wrong changes nothing."""
 
 import signal
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 import pytest
 from click.testing import CliRunner
 
 from mailworker import Email, app, send_email
 from mailworker.cli import main
+from mailworker.passage import WINDOW
+from smtp_transport.testing import FaultPlan, FaultServer, Peer, Say, behaved
 from tests.system.conftest import Post, wait_until
 
 pytestmark = pytest.mark.system
@@ -80,3 +85,65 @@ def test_a_relay_and_a_lane_are_held_and_let_go_at_once(post):
     assert app.runtime.ledger.stats("default").ready == 2
     run("lane", "resume", "default")
     arrived(post, 6)
+
+
+@dataclass
+class Turnstile:
+    """Lets a relay's verdict on a mail pass when the test wants it."""
+
+    waiting: list[None] = field(default_factory=list)
+    free: threading.Event = field(default_factory=threading.Event)
+
+    def play(self, peer: Peer) -> None:
+        self.waiting.append(None)
+        assert self.free.wait(60)
+        Say("250 2.0.0 ok").play(peer)
+
+
+@pytest.fixture
+def relay(request, environment) -> Iterator[tuple[FaultServer, Turnstile]]:
+    turnstile = Turnstile()
+    turnstile.free.set()
+    with FaultServer(behaved(*request.param, faults=FaultPlan().always("DOT", turnstile)), strict=False) as server:
+        environment.setenv("MAILWORKER_RELAYS__DEFAULT__PORT", str(server.port))
+        environment.setenv("MAILWORKER_RELAYS__DEFAULT__MAX_CONNECTIONS", "1")
+        app.forget_runtime()
+        yield server, turnstile
+        turnstile.free.set()
+
+
+@pytest.mark.parametrize("relay", [(), ("PIPELINING",), ("PIPELINING", "CHUNKING")], indirect=True)
+@pytest.mark.parametrize(
+    ("stop", "go"),
+    [
+        (("relay", "hold", "default"), ("relay", "close", "default")),
+        (("relay", "open", "default"), ("relay", "close", "default")),
+        (("lane", "pause", "default"), ("lane", "resume", "default")),
+    ],
+)
+def test_what_a_person_stops_stops_with_the_window_on_the_wire(post, relay, stop, go):
+    """A batch of fifty is in hand; no attempt is burnt, and all of it flows when it is let go."""
+    server, turnstile = relay
+
+    def taken() -> int:
+        return sum(len(conversation.contents) for conversation in server.conversations)
+
+    post.worker("-c", "1")
+    some_mails(10)
+    wait_until(lambda: not app.runtime.ledger.stats("default").claims and taken() == 10, "the relay is known as quick")
+    turnstile.free.clear()
+    turnstile.waiting.clear()
+    results = send_email.many([Email(from_="a@example.com", to="b@example.org", subject="Hi", text_body="Hi.")] * 50)
+    wait_until(lambda: turnstile.waiting, "one is on the wire")
+    wait_until(lambda: app.runtime.ledger.stats("default").claims == 50, "all are in hand")
+    run(*stop, "--reason", "maintenance")
+    turnstile.free.set()
+    wait_until(lambda: app.runtime.ledger.stats("default").claims == 0, "the rest is given back")
+    wait_until(lambda: app.runtime.ledger.stats("default").paused_ms, "the lane rests")
+    sent = taken() - 10
+    assert 1 <= sent <= WINDOW
+    assert app.runtime.ledger.stats("default").ready == 50 - sent
+    run(*go)
+    reports = [result.get(timeout=30) for result in results]
+    assert {report["attempts"] for report in reports} == {1}
+    assert taken() == 60

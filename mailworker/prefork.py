@@ -9,6 +9,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable
 from types import FrameType
 
 import billiard.pool
@@ -18,6 +19,8 @@ from mailworker.celery import app
 
 # How long an idle child waits to hear whether all are stopping, or it alone is to go (a pool that shrinks).
 _HEARING_SECONDS = 0.5
+# What a child ends with that was told to, or has done as many tasks as it may.
+_ORDERLY = frozenset({os.EX_OK, billiard.pool.EX_RECYCLE})
 # How often a child looks whether its parent lives.
 _ORPHAN_SECONDS = 1.0
 
@@ -78,11 +81,23 @@ class _Hearing:
         self._obey(number, frame)  # type: ignore[operator] # checked by whoever made this
 
 
-class _Pool(asynpool.AsynPool):
+class _Bereft:
+    """What both of Celery's kinds of pools become: they tell when a child has ended that was not to."""
+
+    on_death: Callable[[], object] | None = None
+
+    def _join_exited_workers(self, shutdown: bool = False) -> list[int]:  # noqa: FBT001, FBT002 - as billiard calls it
+        codes: list[int] = super()._join_exited_workers(shutdown)  # type: ignore[misc] # a mixin, as above
+        if self.on_death is not None and set(codes) - _ORDERLY:
+            self.on_death()
+        return codes
+
+
+class _Pool(_Bereft, asynpool.AsynPool):
     Worker = _Child
 
 
-class _BlockingPool(billiard.pool.Pool):
+class _BlockingPool(_Bereft, billiard.pool.Pool):
     Worker = _BlockingChild
 
 
@@ -91,3 +106,7 @@ class TaskPool(prefork.TaskPool):
 
     Pool = _Pool
     BlockingPool = _BlockingPool
+
+    def call_at_death(self, hear: Callable[[], object]) -> None:
+        """Call this, in the thread that looks after the pool, when children are gone that were killed or broke down."""
+        self._pool.on_death = hear  # type: ignore[attr-defined] # made when the pool starts

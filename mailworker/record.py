@@ -144,12 +144,14 @@ class Claiming:
     """How much one claim may take: `limit` mails and `max_bytes` of payload, though always one mail if there is one.
 
     `lease_ms`: how long before the mails are given to others. `max_attempts`: a mail claimed more often is dead.
+    `owner`: the process's name, by which others may find that it has ended; "": they wait until the lease is over.
     """
 
     limit: int
     max_bytes: int
     lease_ms: int
     max_attempts: int
+    owner: str = ""
 
     def __post_init__(self) -> None:
         """Refuse a claim that could take nothing or hold nothing."""

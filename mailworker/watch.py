@@ -18,8 +18,12 @@ from celery import bootsteps, signals
 from mailworker.celery import GREEN_POOL_REFUSED, GREEN_POOLS, app, queue_of
 from mailworker.ledger import Ledger, LedgerError, Sweep
 from mailworker.log import logger
+from mailworker.prefork import TaskPool
 from mailworker.pulse import Pulse
 from mailworker.settings import SettingsError
+
+# So often it is looked for claims of the dead, at the start and after each death: a claim may still be on its way.
+_LOOKS = 2
 
 
 class Lookout:
@@ -69,16 +73,35 @@ class Lookout:
         except LedgerError as error:
             logger.warning("the ledger's server had no room for its file, and it must be rewritten by hand: %s", error)
 
+    def bury(self, is_gone: Callable[[str], bool], *, is_first: bool) -> bool:
+        """Free at once what processes had claimed that are gone, by their names. False: the ledger is out of reach.
+
+        `is_first`: the bells that they may have taken along are rung anew.
+        """
+        try:
+            for lane, is_held in self._lanes.items():
+                if is_first and self._ledger.answer(lane)[0]:
+                    self._ring(lane)
+                sweep = self._ledger.departed.bury(lane, is_gone, hold=is_held)
+                self._note(lane, sweep, "of a process that has ended")
+        except LedgerError as error:
+            logger.warning("the watch cannot reach the ledger: %s", error)
+            return False
+        return True
+
     def _sweep(self, lane: str, *, is_held: bool) -> None:
         is_waiting = True
         while is_waiting:
             sweep = self._ledger.sweep(lane, hold=is_held, recover=time.monotonic() >= self._blind_until)
             is_waiting = sweep.more
-            if sweep.bell_due:
-                self._ring(lane)
-            if sweep.recovered:
-                logger.warning("lane %s: %d mails of a dead or stalled worker are ready again", lane, sweep.recovered)
-            self._after_sweep(lane, sweep)
+            self._note(lane, sweep, "of a dead or stalled worker")
+
+    def _note(self, lane: str, sweep: Sweep, whose: str) -> None:
+        if sweep.bell_due:
+            self._ring(lane)
+        if sweep.recovered:
+            logger.warning("lane %s: %d mails %s are ready again", lane, sweep.recovered, whose)
+        self._after_sweep(lane, sweep)
 
 
 class Watch(bootsteps.StartStopStep):
@@ -96,6 +119,8 @@ class Watch(bootsteps.StartStopStep):
         # While it waits for the broker, the parent hears of nothing that its pool has done.
         self.is_waiting = False
         self._must_reload = False
+        # How often it is still to be looked for claims of processes that are gone.
+        self._burials = _LOOKS
 
     def start(self, worker: Any) -> None:
         """Look at once, then again and again."""
@@ -108,6 +133,8 @@ class Watch(bootsteps.StartStopStep):
         if app.board is not None:
             self._pulse = Pulse(worker, app.board, app.workshop.roll, lanes, settings.worker.watch_seconds)
         worker.mail_watch = self
+        if isinstance(worker.pool, TaskPool):
+            worker.pool.call_at_death(self._hear_of_death)
         _heed_signals_at_once()
         self._heed_hangup()
         worker.timer.call_after(0, self._begin)
@@ -168,8 +195,20 @@ class Watch(bootsteps.StartStopStep):
         self._follow_events()
         if self._lookout is not None:
             self._lookout.look()
+        self._bury()
         if self._pulse is not None:
             self._pulse.give()
+
+    def _hear_of_death(self) -> None:
+        """Leave it to the timer: the pool is to be made whole first."""
+        self._burials = _LOOKS
+        self._worker.timer.call_after(0, self._bury)
+
+    def _bury(self) -> None:
+        if not self._burials or self._lookout is None:
+            return
+        if self._lookout.bury(app.workshop.presence.is_gone, is_first=self._burials == _LOOKS):
+            self._burials -= 1
 
     def _follow_events(self) -> None:
         """Let mails be shown while tasks are: remote control may change it."""

@@ -10,6 +10,7 @@ from mailworker.doorway import Doorway, lane_terms, shared_config
 from mailworker.files import Shelf
 from mailworker.ledger import LedgerError, Roll
 from mailworker.log import logger
+from mailworker.presence import Presence
 from mailworker.reach import connect
 from mailworker.record import Claiming
 from mailworker.relay import pool_config
@@ -48,6 +49,7 @@ class Workshop:
         self._encoded = EncodedFiles(_CACHE_BYTES)
         self._watch_redis = connect(runtime.settings.redis, min(_WATCH_SECONDS, runtime.settings.redis.timeout_seconds))
         self.watched_ledger = ledger_over(self._watch_redis, runtime.settings)
+        self.presence = Presence.here()
         self.roll = Roll(self._watch_redis, runtime.settings.redis.prefix)
         self.renewer = Renewer(runtime.ledger, self._lease_ms)
         self._doorway = Doorway(runtime.settings, runtime.redis, self._allow)
@@ -65,7 +67,13 @@ class Workshop:
         policy = LanePolicy(
             lane_terms(lane, settings),
             # One claim more than attempts are allowed: the last verdict is a verdict, not a crash-loop's end.
-            Claiming(worker.batch_mails, worker.batch_bytes, self._lease_ms, settings.max_attempts + 1),
+            Claiming(
+                worker.batch_mails,
+                worker.batch_bytes,
+                self._lease_ms,
+                settings.max_attempts + 1,
+                self.presence.name,
+            ),
             Terms(settings.max_attempts, settings.in_doubt == "hold", backoff, runtime.keys),
             worker.slice_seconds,
             settings.suppress_days if settings.suppress_bounces else None,

@@ -13,6 +13,7 @@ from typing import Any
 from redis import Redis
 
 from mailworker.keys import LaneKeys, lane_of
+from mailworker.ledger.departed import Departed
 from mailworker.ledger.errors import LedgerError, LedgerUnavailableError, translated
 from mailworker.ledger.files import Files
 from mailworker.ledger.outbox import Outbox
@@ -103,6 +104,7 @@ class Ledger:
         self.pauses = Pauses(self._server, prefix)
         self._keep = self._policy.keep
         self.outbox = Outbox(self._server, prefix, self._keep)
+        self.departed = Departed(self._server, prefix, self._policy.bell_ttl_ms, self._keep)
         self._has_told_of_newer = False
         self.upkeep = Upkeep(redis, prefix)
 
@@ -138,8 +140,8 @@ class Ledger:
         lane: see `ready_left` and `paused_ms`.
         """
         wanted = (want.limit, want.max_bytes, want.lease_ms, want.max_attempts, int(answering))
-        arguments: list[int | str] = [*wanted, self._policy.bell_ttl_ms, self._keep]
-        paused, bell, left, ended, answers, newer = self._server.run("claim", self._keys(lane).every, arguments)
+        how = (self._policy.bell_ttl_ms, self._keep, want.owner)
+        paused, bell, left, ended, answers, newer = self._server.run("claim", self._keys(lane).every, [*wanted, *how])
         if newer and not self._has_told_of_newer:
             self._has_told_of_newer = True
             logger.warning("lane %s: mails of a newer version of mailworker are left for newer workers", lane)
@@ -258,9 +260,8 @@ class Ledger:
 
     def requeue(self, lane: str, mail_ids: Sequence[str], expires_in_ms: int) -> Requeued:
         """Give ended mails another go, to those of their recipients who have not got them; attempts start anew."""
-        arguments = [self._policy.bell_ttl_ms, expires_in_ms]
         records = self._records(self._keys(lane), mail_ids)
-        bell, *states = self._server.run("requeue", records, [*arguments, *mail_ids])
+        bell, *states = self._server.run("requeue", records, [self._policy.bell_ttl_ms, expires_in_ms, *mail_ids])
         return Requeued(tuple(state.decode() for state in states), bell == 1)
 
     def parked(self, lane: str, state: str, limit: int = 0) -> tuple[str, ...]:

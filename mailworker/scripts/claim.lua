@@ -1,13 +1,13 @@
 -- claim: lease the mails first in line to one worker.
 -- KEYS     lane
 -- ARGV     most mails, most payload bytes (one mail may exceed them), lease ms, most attempts, answering a bell 0|1,
---          bell ttl ms, how long to keep ended records
+--          bell ttl ms, how long to keep ended records, whose claim it is ('' tells nobody)
 -- ANSWERS  ms paused, bell due 0|1, mails left in line, those that ended: id, state, ...; the mails: each id, fence,
 --          attempts, payload, envelope, recipients, told, possible duplicates, priority, accepted, expires, own most
 --          attempts, policy in doubt; mails of newer versions, put off
 -- PARTS    lane clock room front bell reading keeping files ending history expiry quarantine unreadable
 local most, most_bytes, most_attempts, keep = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[4]), ARGV[7]
-local lease_until = int(NOW + ARGV[3])
+local lease_until, owner = int(NOW + ARGV[3]), ':' .. ARGV[8]
 if ARGV[5] == '1' then redis.call('DEL', BELL) end
 
 local mails, bytes, is_full, ended, newer = {}, 0, paused() > 0, {}, 0
@@ -46,7 +46,7 @@ while #mails < most and looks > 0 and not is_full do
       taken[#taken + 1], leases[#leases + 1], leases[#leases + 2] = id, lease_until, id
       last_of[priority or ''] = id
       bytes, fence = bytes + #payload + (weight or 0), tonumber(fence or 0) + 1
-      redis.call('HSET', record, 'state', 'sending', 'fence', fence, 'attempts', attempt)
+      redis.call('HSET', record, 'state', 'sending', 'fence', fence, 'attempts', attempt, 'owner', fence .. owner)
       mails[#mails + 1] = {id, fence, attempt, payload, envelope, letters, told or old, duplicates, priority, accepted,
         expires, own_most, in_doubt}
     end

@@ -182,13 +182,15 @@ def _check_recovery(found: Findings, report: Report) -> None:
 
 
 def _stranded(found: Findings) -> dict[int, list[float]]:
-    """For each fault, when the mails that a sweep had to free were tried again: laid to the last that may be it."""
+    """For each fault, when the mails that a watch had to free were tried again: laid to the last that may be it."""
     stranded: dict[int, list[float]] = defaultdict(list)
     faults = [fault for fault in found.faults if fault.kind in STRANDING]
     for mail in found.kept:
         for note, then in pairwise(mail.history):
             if str(note.get("event", "")).startswith("recovered"):
-                fault = _last_before(faults, note["at"] / 1000 - _LEAST_LEASE_SECONDS)
+                # Where a process was known to be dead, nobody waited for its lease.
+                waited = 0.0 if "why" in note else _LEAST_LEASE_SECONDS
+                fault = _last_before(faults, note["at"] / 1000 - waited)
                 if fault is not None:
                     stranded[fault.number].append(then["at"] / 1000)
     return stranded

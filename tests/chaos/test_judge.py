@@ -110,6 +110,14 @@ def test_a_kill_may_double_one_window_and_no_more():
     assert told == [f"fault 0 (child-killed) doubled {len(tags)} mails"]
 
 
+def test_mails_that_a_fault_had_left_claimed_count_until_they_are_tried_again():
+    for why, cause in (({}, 0), ({"why": "its process had ended"}, 1)):
+        faults = [Fault(0, "child-killed", 1000.0, 1000.0), Fault(1, "child-killed", 1004.0, 1004.0)]
+        history = [FLAG | why, {"at": 1_009_000, "fate": "delivered"}]
+        judge(replace(GOOD, faults=faults, kept=[kept(duplicates=1, history=history)]))
+        assert [fault.detail["stranded"] for fault in faults] == [int(fault.number == cause) for fault in faults]
+
+
 def test_a_mail_that_has_not_ended_is_stuck():
     assert "stuck" in breaches(kept=[kept(state="ready", duplicates=1, history=[FLAG])])
 

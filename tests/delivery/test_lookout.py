@@ -89,3 +89,34 @@ def test_a_lane_that_holds_parks_what_may_have_been_delivered(ledger, client):
     client.zadd(f"mw:{{{LANE}}}:claims", {mail: 0})
     Lookout(ledger, {LANE: True}, lambda lane: True, 8).look()
     assert ledger.read(mail).state.value == "in_doubt"
+
+
+def test_what_a_dead_process_held_is_ready_again_and_somebody_is_told(ledger, client):
+    mail = accept(ledger)
+    ledger.claim(LANE, Claiming(1, 1 << 20, 60_000, 9, "dead"), answering=True)
+    rung, seen = [], []
+    lookout = Lookout(ledger, {LANE: False}, lambda lane: bool(rung.append(lane)), 8, lambda *seen_: seen.append(seen_))
+    assert lookout.bury(lambda name: name == "dead", is_first=False)
+    assert ledger.read(mail).state.value == "ready"
+    assert rung == [LANE]
+    assert [(lane, sweep.recovered) for lane, sweep in seen] == [(LANE, 1)]
+
+
+def test_a_ledger_out_of_reach_is_asked_again_for_what_the_dead_held(ledger, monkeypatch):
+    def unreachable(*_, **__):
+        raise LedgerUnavailableError("away")
+
+    monkeypatch.setattr(ledger.departed, "bury", unreachable)
+    assert not Lookout(ledger, {LANE: False}, lambda lane: True, 8).bury(lambda _: True, is_first=True)
+
+
+def test_a_bell_that_a_dead_process_may_have_taken_along_is_rung_anew(ledger):
+    accept(ledger)
+    rung = []
+    lookout = Lookout(ledger, {LANE: False, "bulk": False}, lambda lane: bool(rung.append(lane)), 8)
+    lookout.look()
+    assert rung == [], "one is outstanding, and nobody knows that its hearer is dead"
+    assert lookout.bury(lambda _: False, is_first=True)
+    assert rung == [LANE]
+    assert lookout.bury(lambda _: False, is_first=False)
+    assert rung == [LANE]

@@ -31,6 +31,7 @@ HOMES = {"scheduled": "due", "deferred": "due", "ready": "ready", "sending": "cl
 PARKED = {"dead": "dead", "in_doubt": "in_doubt"}
 COUNTED_AS = {"sent": "delivered"}
 SHARES = {"": 1, "a": 1, "b": 3}
+OWNERS = ("", "here:1", "here:2", "there:1")
 CHOICES = st.integers(0, 10**6)
 
 
@@ -45,6 +46,7 @@ class Mail:
     state: str
     line: tuple[int, int]
     tenant: str = ""
+    owner: str = ""
     fence: int = 0
     attempts: int = 0
     is_marked: bool = False
@@ -188,12 +190,12 @@ class LedgerMachine(RuleBasedStateMachine):
     # workers
 
     @precondition(lambda self: self.model.line())
-    @rule(limit=st.integers(1, 4), answering=st.booleans())
-    def claim(self, limit: int, *, answering: bool) -> None:
+    @rule(limit=st.integers(1, 4), owner=st.sampled_from(OWNERS), answering=st.booleans())
+    def claim(self, limit: int, owner: str = "", *, answering: bool) -> None:
         model = self.model
         if answering:
             model.has_bell = False
-        batch = self.ledger.claim(LANE, Claiming(limit, 10**6, 60_000, MOST_ATTEMPTS), answering=answering)
+        batch = self.ledger.claim(LANE, Claiming(limit, 10**6, 60_000, MOST_ATTEMPTS, owner), answering=answering)
         expected = []
         for mail in model.line() if not model.is_paused else []:
             if len(expected) == limit:
@@ -201,7 +203,7 @@ class LedgerMachine(RuleBasedStateMachine):
             if mail.is_expired or mail.attempts == MOST_ATTEMPTS:
                 model.finish(mail, "expired" if mail.is_expired else "dead")
                 continue
-            mail.state, mail.is_lease_over = "sending", False
+            mail.state, mail.is_lease_over, mail.owner = "sending", False, owner
             mail.fence += 1
             mail.attempts += 1
             self.turns.has_come_to(mail.line)
@@ -305,6 +307,18 @@ class LedgerMachine(RuleBasedStateMachine):
         if mail.state == "sending":
             self.rig.redis.zadd(self.rig.keys.claims, {mail.id: EARLY})
             mail.is_lease_over = True
+
+    @precondition(lambda self: any(mail.state == "sending" and mail.owner for mail in self.model.mails.values()))
+    @rule(dead=st.sets(st.sampled_from(OWNERS[1:]), min_size=1), hold=st.booleans())
+    def processes_die_and_it_is_known(self, dead: set[str], *, hold: bool) -> None:
+        """What they say later is said by `some_claim`; another process may come to bear the name."""
+        done = dict.fromkeys(("recovered", "expired", "in_doubt"), 0)
+        for mail in self.model.mails.values():
+            if mail.state == "sending" and mail.owner in dead:
+                done[self.recovered(mail, is_hold=hold)] += 1
+        sweep = self.ledger.departed.bury(LANE, lambda name: name in dead, hold=hold)
+        assert (sweep.recovered, len(sweep.expired), len(sweep.in_doubt)) == tuple(done.values())
+        assert sweep.bell_due == (any(done.values()) and self.model.ring())
 
     @precondition(lambda self: any(mail.state == "sending" for mail in self.model.mails.values()))
     @rule(hold=st.booleans())

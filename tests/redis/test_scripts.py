@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 FOLDER = resources.files("mailworker.scripts")
 NAMES = sorted(f.name.removesuffix(".lua") for f in FOLDER.iterdir() if f.name.endswith(".lua"))
 TRANSITIONS = {"accept", "claim", "mark_dot", "settle", "turn", "release", "renew", "wake", "recover", "ring"} | {
+    "bury",
     "stats",
     "cancel",
     "answer",
@@ -136,6 +137,8 @@ def test_a_script_gets_as_many_keys_as_its_header_names(rig: Rig) -> None:
     rig.ledger = Ledger(counting)
     mails: list[NewMail] = [rig.new(key="a" * 64), rig.new(key="b" * 64), rig.new()]
     rig.ledger.accept("news", mails)
+    rig.batch(owner="somebody")
+    rig.ledger.departed.bury("news", lambda name: name == "somebody")
     first, second, third = rig.batch().mails
     rig.ledger.mark_dot("news", [first, second, third], 1000)
     rig.ledger.turn("news", [Settlement(first, "-")], [second, third], 1000)

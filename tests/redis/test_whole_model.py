@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule, run_state_machine_as_test
 
 from mailworker.ledger import Claim, Claiming, LedgerPolicy, Settlement
-from tests.redis.model import CHOICES, EARLY, HOMES, LANE, PARKED, LedgerMachine, Mail
+from tests.redis.model import CHOICES, EARLY, HOMES, LANE, OWNERS, PARKED, LedgerMachine, Mail
 
 if TYPE_CHECKING:
     from tests.redis.conftest import Rig
@@ -140,11 +140,11 @@ class WholeMachine(LedgerMachine):
         )
 
     @precondition(lambda self: self.model.line() and not self.model.is_paused)
-    @rule(limit=st.integers(1, 4))
-    def an_answer_to_a_claim_is_lost(self, limit: int) -> None:
-        """Nobody knows of these claims; only their leases' end brings the mails back."""
+    @rule(limit=st.integers(1, 4), owner=st.sampled_from(OWNERS))
+    def an_answer_to_a_claim_is_lost(self, limit: int, owner: str) -> None:
+        """Nobody knows of these claims; only their leases' end, or their process's, brings the mails back."""
         known = len(self.claims)
-        self.claim(limit=limit, answering=False)
+        self.claim(limit=limit, owner=owner, answering=False)
         del self.claims[known:]
 
     @precondition(lambda self: self.forgotten)
@@ -168,7 +168,7 @@ class WholeMachine(LedgerMachine):
         assert [claim.id for claim in batch.mails] == [mail.id for mail in line[: min(fitting, 4)]]
         for mail in line[: len(batch.mails)]:
             self.turns.has_come_to(mail.line)
-            mail.state, mail.is_lease_over = "sending", False
+            mail.state, mail.is_lease_over, mail.owner = "sending", False, ""
             mail.fence += 1
             mail.attempts += 1
         assert batch.bell_due == self.model.ring()

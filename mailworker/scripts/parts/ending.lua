@@ -8,7 +8,7 @@ local OF_SENDING = {'payload', 'error', 'priority', 'expires', 'max_attempts', '
 
 local function close(record, id, state, keep, ...)
   local callbacks, files = unpack(redis.call('HMGET', record, 'callbacks', 'files'))
-  redis.call('HDEL', record, 'phase', 'due', 'unreadable', unpack(state == 'sent' and OF_SENDING or {}))
+  redis.call('HDEL', record, 'phase', 'owner', 'due', 'unreadable', unpack(state == 'sent' and OF_SENDING or {}))
   redis.call('HSET', record, 'state', state, 'ended', int(NOW), ...)
   if state ~= 'sent' then redis.call('ZADD', PREFIX .. state, int(NOW), id) end
   local ms = kept(state, keep)

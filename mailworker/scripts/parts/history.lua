@@ -8,7 +8,7 @@ local function remember(record, line)
   redis.call('HSET', record, 'history', history)
 end
 
--- What happened to a mail without a worker to tell it.
-local function note(record, event)
-  remember(record, '{"event":"' .. event .. '"}')
+-- What happened to a mail without a worker to tell it. `more`: further fields, each after a comma.
+local function note(record, event, more)
+  remember(record, '{"event":"' .. event .. '"' .. (more or '') .. '}')
 end

@@ -9,7 +9,7 @@ local function settle_all(key, arg, mails, keep)
     local due = NOW + delay
     redis.call('ZADD', DUE, int(math.min(due, number(expires) or due)), id)
     redis.call('HSET', record, 'state', 'deferred', 'due', int(due))
-    redis.call('HDEL', record, 'phase', 'unreadable')
+    redis.call('HDEL', record, 'phase', 'owner', 'unreadable')
     count('deferred')
     return 'deferred'
   end

@@ -7,7 +7,21 @@ from smtp_transport.errors import SmtpError
 from smtp_transport.phase import Phase
 from smtp_transport.reply import Reply
 
-_QUEUED_AS = re.compile(r"\bqueued as ([A-Za-z0-9._-]{4,64})|\bid[= ]([A-Za-z0-9._-]{4,64})", re.IGNORECASE)
+_QUEUED_AS = re.compile(
+    # Postfix, SendGrid, Brevo (where it is a Message-ID) · Haraka · Exchange Online
+    r"\bqueued (?:as <?|\()([A-Za-z0-9._-]{4,64})|\[InternalId=([0-9]{4,32})"
+    # Exim, iCloud
+    r"|\bid[= ]([A-Za-z0-9._-]{4,64})",
+    re.IGNORECASE,
+)
+_TOLD_AS = re.compile(
+    # Whole replies, with a digit somewhere in what is taken for an id. Sendmail, OpenSMTPD · SES · Gmail
+    r"(?:(?=[a-z._-]*[0-9])([A-Za-z0-9._-]{4,64}) (?:message|mail) accepted\b.*|ok (?=[a-z-]*[0-9])([A-Za-z0-9-]{8,80})"
+    r"|ok +[0-9]+ ([A-Za-z0-9._-]{4,80}) - gsmtp"
+    # qmail · Dovecot's LMTP
+    r"|ok [0-9]+ qp ([0-9]+)|<[^>]*> ([A-Za-z0-9+/_-]{8,64}) saved)\s*",
+    re.IGNORECASE,
+)
 
 _DOT = Phase.DOT  # looking it up in the enum each time costs more than comparing
 
@@ -73,8 +87,8 @@ class Receipt:
     def server_id(self) -> str | None:
         """The server's own queue id, where its final reply tells it in one of the usual forms."""
         reply = self.final_reply
-        found = _QUEUED_AS.search(reply.text) if reply else None
-        return (found[1] or found[2]) if found else None
+        found = (_QUEUED_AS.search(reply.text) or _TOLD_AS.fullmatch(reply.text)) if reply else None
+        return found[found.lastindex or 0] if found else None
 
 
 _set_recipients, _set_error, _set_duration = (

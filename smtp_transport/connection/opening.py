@@ -9,7 +9,7 @@ from smtp_transport.config import SmtpConfig, TlsMode
 from smtp_transport.connection.authentication import authenticate
 from smtp_transport.connection.conversation import Conversation
 from smtp_transport.connection.trouble import refused, shutdown
-from smtp_transport.errors import ErrorKind, TlsError
+from smtp_transport.errors import ErrorKind, ProtocolError, TlsError
 from smtp_transport.phase import Phase
 from smtp_transport.protocol.capabilities import Capabilities
 from smtp_transport.protocol.commands import Ehlo, Helo, Lhlo, StartTls
@@ -38,8 +38,18 @@ def begin(talk: Conversation, config: SmtpConfig) -> Opened:
         # Whoever sits in between could have written what was offered before (RFC 3207 section 4.2).
         capabilities = introduce(talk, config.local_hostname)
     if config.credentials is None:
+        _settled(talk, Phase.EHLO)
         return Opened(banner, capabilities)
-    return Opened(banner, capabilities, authenticate(talk, config, config.credentials, capabilities))
+    name = authenticate(talk, config, config.credentials, capabilities)
+    _settled(talk, Phase.AUTH)
+    return Opened(banner, capabilities, name)
+
+
+def _settled(talk: Conversation, phase: Phase) -> None:
+    """Have it told here if the server said more than it was asked: no mail could be sent on such a link."""
+    if not talk.usable:
+        talk.overhear(phase)
+        raise ProtocolError("the server said more than it was asked", ErrorKind.UNEXPECTED_RESPONSE, phase=phase)
 
 
 def greet(talk: Conversation) -> str:

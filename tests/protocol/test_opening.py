@@ -305,3 +305,20 @@ def test_an_interrupt_while_a_link_is_opened_leaves_nothing_open(monkeypatch: py
     with pytest.raises(KeyboardInterrupt):
         Connection.over(stream, make_config())
     assert stream.closed
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        (b"\r\n", ErrorKind.INVALID_RESPONSE),
+        (b"250 again\r\n", ErrorKind.UNEXPECTED_RESPONSE),
+        (b"421 going down\r\n", ErrorKind.SERVER_SHUTDOWN),
+        (b"25", ErrorKind.UNEXPECTED_RESPONSE),
+    ],
+)
+def test_a_server_that_says_more_than_it_was_asked_is_told_at_once(said: bytes, kind: ErrorKind) -> None:
+    error = refused(*GREETED, b"250 mx\r\n" + said)
+    assert (error.kind, error.phase) == (kind, Phase.EHLO)
+    steps = (*GREETED, b"250-mx\r\n250 AUTH PLAIN\r\n", AUTH_PLAIN, b"235 welcome\r\n" + said)
+    error = refused(*steps, credentials=ANN)
+    assert (error.kind, error.phase) == (kind, Phase.AUTH)

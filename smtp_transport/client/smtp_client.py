@@ -2,13 +2,12 @@
 
 import time
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
 from types import TracebackType
 from typing import Self
 
 from smtp_transport.client.interceptors import Hooks, Interceptor
 from smtp_transport.client.outbox import Outbox, Ready
+from smtp_transport.client.parts import in_parts
 from smtp_transport.client.results import BatchSendResult, SendResult, result_of
 from smtp_transport.config import PoolConfig, SmtpConfig
 from smtp_transport.connection import Connection, ConnectionInfo, Footing, Permit, Stumble
@@ -104,10 +103,7 @@ class SmtpClient:
         shares = min(connections, len(ready), self._pool.status().max_size)
         if shares <= 1:
             return self._send_all(ready)
-        edges = [len(ready) * share // shares for share in range(shares + 1)]
-        with ThreadPoolExecutor(shares, "send_batch") as threads:
-            parts = threads.map(self._send_all, [ready[start:end] for start, end in pairwise(edges)])
-            return [result for part in parts for result in part]
+        return in_parts(ready, shares, self._send_all)
 
     def _send_all(self, ready: Sequence[Ready]) -> list[SendResult | SmtpError]:
         for one in ready:

@@ -5,7 +5,7 @@ again. What a mail met is told by its receipt, never by an exception; what preve
 """
 
 from smtp_transport.connection.footing import Footing, Stumble
-from smtp_transport.connection.link import Connection, ConnectionInfo
+from smtp_transport.connection.link import FAREWELL, Connection, ConnectionInfo
 from smtp_transport.connection.transaction import Permit
 
-__all__ = ["Connection", "ConnectionInfo", "Footing", "Permit", "Stumble"]
+__all__ = ["FAREWELL", "Connection", "ConnectionInfo", "Footing", "Permit", "Stumble"]

@@ -37,7 +37,7 @@ from smtp_transport.tls import TlsSessions
 from smtp_transport.tls.certificate import Certificate
 from smtp_transport.wire import WireMode, WireProtocol
 
-_FAREWELL: Final = 5.0
+FAREWELL: Final = 5.0
 """Seconds to wait for the reply to QUIT: nothing depends on it."""
 _LINK_ERRORS: Final = (ProtocolError, SmtpConnectionError, SmtpTimeoutError)
 _KEPT: Final = frozenset({"", ".", "EHLO", "HELO", "LHLO", "STARTTLS", "AUTH", "MAIL", "RCPT", "DATA", "BDAT", "QUIT"})
@@ -232,9 +232,9 @@ class Connection:
         """Drop a transaction that a refusal left open. `deliver` does so by itself where needed."""
         return self._works(Rset())
 
-    def quit(self) -> bool:
-        """Say good-bye and close; whether the server answered. A link that is out of step is only closed."""
-        self._talk.patience = min(self._talk.patience, _FAREWELL)
+    def quit(self, patience: float = FAREWELL) -> bool:
+        """Say good-bye, wait so many seconds for the answer, close; whether it came. Out of step it is only closed."""
+        self._talk.patience = min(self._talk.patience, patience)
         answered = self._works(Quit())
         self.close()
         return answered

@@ -114,7 +114,10 @@ class OAuth2Client(SecretModel):
             except Exception as error:  # noqa: BLE001 - nobody would hear of it, and the caller would wait
                 answers.put(self._unreachable(error))
 
-        threading.Thread(target=ask, name=f"token from {self._host}", daemon=True).start()
+        try:
+            threading.Thread(target=ask, name=f"token from {self._host}", daemon=True).start()
+        except RuntimeError:
+            ask()  # no thread is to be had, as while the interpreter ends: then the socket's timeout must do
         try:
             answer = answers.get(timeout=self.timeout)
         except queue.Empty:

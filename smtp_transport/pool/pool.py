@@ -5,11 +5,12 @@ import queue
 import random
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
 from smtp_transport.config import PoolConfig, SmtpConfig
-from smtp_transport.connection import Connection
+from smtp_transport.connection import FAREWELL, Connection
 from smtp_transport.errors import CancelledError, ErrorKind, PoolError, SmtpError
 from smtp_transport.pool import limits as within
 from smtp_transport.pool.books import Books, Link
@@ -24,6 +25,8 @@ from smtp_transport.tls import TlsSessions
 
 _LONGEST_WAIT: Final = 3_600.0
 """Seconds: a lock waits no longer than a bound of the machine."""
+_SHORTEST_FAREWELL: Final = 0.05
+"""Seconds in which QUIT is written, whoever answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +130,7 @@ class ConnectionPool:
         finds its link gone. None: do not wait. Returns whether all came back.
         """
         books = self._books()
+        deadline = time.monotonic() + (timeout or 0.0)
         with books.lock:
             self._is_closed = True
             books.closed.set()
@@ -134,8 +138,8 @@ class ConnectionPool:
             books.ring()
         if books.housekeeper is not None:
             books.housekeeper.ring()
-        self._retire(books, idle)
-        return not books.held if timeout is None else self._await_leases(books, timeout)
+        self._retire(books, idle, FAREWELL if timeout is None else min(timeout, FAREWELL))
+        return not books.held if timeout is None else self._await_leases(books, deadline)
 
     def tend(self) -> float | None:
         """Do the housekeeping once: close what idled too long, check what is stale, open ahead what is wanted.
@@ -177,7 +181,9 @@ class ConnectionPool:
         with books.lock:
             keeper = books.housekeeper
             if keeper is None or not keeper.thread.is_alive():
-                books.housekeeper = Housekeeper(self)
+                # No thread is to be had, as while the interpreter ends: a lease needs no housekeeper.
+                with suppress(RuntimeError):
+                    books.housekeeper = Housekeeper(self)
                 return
         if within.wants_ahead(len(books.idle), len(books.held), self._limits):
             keeper.ring()
@@ -204,10 +210,9 @@ class ConnectionPool:
         return True
 
     @staticmethod
-    def _await_leases(books: Books, timeout: float) -> bool:
+    def _await_leases(books: Books, deadline: float) -> bool:
         came_back: queue.SimpleQueue[None] = queue.SimpleQueue()
         books.on_leaving = came_back
-        deadline = time.monotonic() + timeout
         while books.held:
             try:
                 came_back.get(timeout=max(0.0, deadline - time.monotonic()))
@@ -334,15 +339,17 @@ class ConnectionPool:
                     return
         self._retire(books, ((ticket, link),))
 
-    def _retire(self, books: Books, links: Iterable[tuple[Ticket, Link]]) -> None:
+    def _retire(self, books: Books, links: Iterable[tuple[Ticket, Link]], patience: float = FAREWELL) -> None:
+        """Part with links; so many seconds for all of them: a server that has gone silent is silent on each."""
+        deadline = self._clock() + patience
         for ticket, link in links:
             try:
-                self._part(link)
+                self._part(link, deadline - self._clock())
             finally:
                 books.forget(ticket)
 
     @staticmethod
-    def _part(link: Link) -> None:
+    def _part(link: Link, patience: float = FAREWELL) -> None:
         """Say QUIT where it can be said, and close."""
-        link.connection.quit()
+        link.connection.quit(max(patience, _SHORTEST_FAREWELL))
         link.close()

@@ -110,11 +110,17 @@ def resolve(host: str, port: int, deadline: float) -> tuple[Target, ...]:
 
     def ask() -> None:
         try:
-            answers.put(_lookup(host, port, socket.AI_ADDRCONFIG))
+            # Not AI_ADDRCONFIG: where only the loopback interface has IPv6 it hides a server on ::1. An address without
+            # a route fails at once, and costs nothing.
+            answers.put(_lookup(host, port, 0))
         except OSError as error:
             answers.put(error)
 
-    threading.Thread(target=ask, name=f"resolve {host}", daemon=True).start()
+    try:
+        threading.Thread(target=ask, name=f"resolve {host}", daemon=True).start()
+    except RuntimeError:
+        # No thread is to be had, as while the interpreter ends (3.12): then the resolver's own bounds must do.
+        ask()
     try:
         answer = answers.get(timeout=max(0.0, deadline - time.monotonic()))
     except queue.Empty:

@@ -232,7 +232,7 @@ class _ImaginedConnection(Connection):
 
     reset = noop
 
-    def quit(self) -> bool:
+    def quit(self, patience: float = 0.0) -> bool:  # noqa: ARG002 - nobody has to be waited for
         self._is_open = False
         return True
 

@@ -291,3 +291,37 @@ def test_a_lease_that_is_over_is_of_no_use(pool_of, server):
 
 def test_the_pool_of_another_configuration_is_another(server, config_for):
     assert ConnectionPool(config_for(server)).status() == ConnectionPool(SmtpConfig(host="localhost")).status()
+
+
+def test_farewells_share_their_time(clock):
+    """A server that went silent is silent on every link: so it costs a farewell's time once, and not once for each."""
+    waited = []
+
+    class Silent:
+        usable, delivered = True, 0
+
+        def quit(self, patience):
+            waited.append(patience)
+            clock.now += patience
+
+        def close(self):
+            """Nothing is open."""
+
+    for timeout, most in ((None, 5.0), (1.0, 1.0)):
+        waited.clear()
+        pool = ConnectionPool(SmtpConfig(host="localhost"), lambda _: Silent(), clock=clock)
+        with pool.acquire(), pool.acquire(), pool.acquire(), pool.acquire():
+            pass
+        assert pool.close_all(timeout)
+        assert len(waited) == 4
+        assert waited[0] == most
+        assert 0 < max(waited[1:]) < 0.1
+
+
+def test_a_silent_server_is_bidden_farewell_on_every_link(client_for):
+    with FaultServer([*greeted(), Expect("QUIT"), Stall()]) as server:
+        client = client_for(server)
+        with client._pool.acquire(), client._pool.acquire(), client._pool.acquire():
+            pass
+        assert client.shutdown(timeout=0.1)
+        server.wait_until(lambda: [each.verbs for each in server.conversations] == [["EHLO", "QUIT"]] * 3)

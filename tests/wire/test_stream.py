@@ -66,6 +66,25 @@ def test_an_address_that_refuses_does_not_keep_from_the_next(resolved):
             assert connected.getpeername() == (server.host, server.port)
 
 
+def test_a_server_that_is_on_ipv6_and_this_machine_alone_is_reached(monkeypatch):
+    """Where no other address has IPv6, as in many containers, AI_ADDRCONFIG would hide it."""
+    try:
+        listener = socket.create_server(("::1", 0), family=socket.AF_INET6)
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+
+    def getaddrinfo(host, port, *_, flags=0, **__):
+        if flags & socket.AI_NUMERICHOST:
+            raise socket.gaierror(socket.EAI_NONAME, "not numeric")
+        of_4 = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 1))
+        of_6 = (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("::1", port, 0, 0))
+        return [of_4] if flags & socket.AI_ADDRCONFIG else [of_6, of_4]
+
+    monkeypatch.setattr("socket.getaddrinfo", getaddrinfo)
+    with listener, dial("localhost", listener.getsockname()[1], soon()) as connected:
+        assert connected.getpeername()[0] == "::1"
+
+
 def test_the_time_to_connect_is_bounded(stuck, resolved):
     resolved(stuck, stuck)
     with pytest.raises(SmtpTimeoutError) as failed:

@@ -35,8 +35,6 @@ GREEN_POOL_REFUSED = (
     "-P gevent and -P eventlet are not supported: threads renew leases, and sockets keep deadlines of their own. "
     "Use prefork (the default), or -P threads; one process keeps many connections either way."
 )
-# Where messages go that nobody here can use: whole, for their owner to find.
-FOREIGN_QUEUE = "mailworker.foreign"
 
 
 def queue_of(lane: str) -> str:
@@ -269,7 +267,7 @@ def configuration() -> dict[str, Any]:
     queues = [queue(queue_of(lane), "mail", settings) for lane in settings.lanes]
     foreign = settings.broker.foreign_queue
     if foreign:
-        # As its other users declare it.
+        # As apps without this package declare it.
         queues.append(Queue(foreign, Exchange(foreign), routing_key=foreign))
     return {
         "broker_transport_options": {},

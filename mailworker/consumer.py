@@ -1,7 +1,7 @@
-"""Celery's consumer, with patience for its broker and haste at the end.
+"""Celery's consumer, with patience for its broker, haste at the end, and a safe place for what it cannot run.
 
 Law: while nothing can be consumed the watch goes on turning: due mails get ready, dead claims come free, the worker
-shows that it lives, and mails are sent without bells.
+shows that it lives, and mails are sent without bells. A message that is not ours is never executed, dropped or printed.
 """
 
 import time
@@ -9,18 +9,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from celery.worker.consumer import Consumer
 from celery.worker.state import maybe_shutdown
 
+from mailworker import foreign
 from mailworker.celery import MailApp
-from mailworker.foreign import MailConsumer
+from mailworker.ledger import LedgerError
 from mailworker.log import logger
 
 # A broker that comes back is noticed within this.
 _LONGEST_WAIT_SECONDS = 10
 _REFUSED_WAIT_SECONDS = 3
+_LEDGER_WAIT_SECONDS = 3
 
 
-class PatientConsumer(MailConsumer):
+class PatientConsumer(Consumer):
     """What `worker_consumer` means here. The worker's `Watch` is told whenever consuming has to wait."""
 
     app: MailApp
@@ -60,6 +63,31 @@ class PatientConsumer(MailConsumer):
         """Cut short what is left when a cold shutdown's time is over."""
         self.app.cut_drains()
         super().cancel_active_requests()
+
+    def on_unknown_message(self, body: Any, message: Any) -> None:
+        """Keep a message that is no task message."""
+        del body
+        self._put_aside(message, "not a task message")
+
+    def on_unknown_task(self, body: Any, message: Any, exc: Exception) -> None:
+        """Keep a message for a task that is not registered here."""
+        del body, exc
+        self._put_aside(message, "a task not known here")
+
+    def on_invalid_task(self, body: Any, message: Any, exc: Exception) -> None:
+        """Keep a task message that cannot be read."""
+        del body
+        self._put_aside(message, f"an unreadable task message ({type(exc).__name__})")
+
+    def _put_aside(self, message: Any, reason: str) -> None:
+        try:
+            foreign.keep(message, reason)
+        except LedgerError as error:
+            # It stays unacknowledged: the broker has it again when this worker's connection ends.
+            logger.warning("a message that is not ours waits for the ledger: %s", error)
+            self.timer.call_after(_LEDGER_WAIT_SECONDS, self._put_aside, (message, reason))
+            return
+        message.ack_log_error(logger, self.connection_errors)
 
     def _between(self) -> None:
         """What is due each second while nothing can be consumed."""

@@ -182,6 +182,11 @@ class LaneKeys:
         return mail_id
 
 
+def strays_of(prefix: str) -> tuple[str, str]:
+    """Hash and sorted set: messages on our queues that are not ours, and when they were put aside."""
+    return f"{prefix}:{{@strays}}:messages", f"{prefix}:{{@strays}}:order"
+
+
 def suppressed_everywhere(prefix: str) -> tuple[str, str]:
     """As `LaneKeys.suppressed`, for all lanes. No lane is named with an @."""
     return f"{prefix}:{{@suppressed}}:suppressed", f"{prefix}:{{@suppressed}}:suppressed-till"

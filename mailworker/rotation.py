@@ -13,6 +13,7 @@ from mailworker.ledger.files import Files
 from mailworker.ledger.seals import SEALED_FIELDS, Change, Heads, Seals
 from mailworker.outcome import keys_of_history, reseal_history
 from mailworker.sealing import HEAD_BYTES, KeyRing, SealError, sealed_by
+from mailworker.strays import Strays
 from mailworker.suppression import Suppressions
 
 _MAILS_AT_ONCE = 200
@@ -22,15 +23,17 @@ _VALUES_AT_ONCE = 50
 
 @dataclass(slots=True)
 class Census:
-    """How many mails need each key: `open` ones, yet to be sent, and `ended` ones; and files and addresses. "" is none.
+    """How many mails need each key: `open` ones, yet to be sent, and `ended` ones; and whatever else is sealed.
 
-    Files are those that mails share, addresses those that are not tried again.
+    Files are those that mails share, addresses those that are not tried again, strays messages that are not ours. "" is
+    no key.
     """
 
     open: Counter[str] = field(default_factory=Counter)
     ended: Counter[str] = field(default_factory=Counter)
     files: Counter[str] = field(default_factory=Counter)
     addresses: Counter[str] = field(default_factory=Counter)
+    strays: Counter[str] = field(default_factory=Counter)
 
     def count(self, heads: Heads) -> None:
         """Add a mail."""
@@ -41,9 +44,9 @@ class Census:
 _OPEN = frozenset({"scheduled", "ready", "sending", "deferred"})
 
 
-def take_census(seals: Seals, suppressions: Suppressions) -> Census:
-    """Count which keys the ledger's mails, and addresses not tried again, need. Raises LedgerError."""
-    census = Census()
+def take_census(seals: Seals, suppressions: Suppressions, strays: Strays) -> Census:
+    """Count which keys are needed for what the ledger holds. Raises LedgerError."""
+    census = Census(strays=Counter(stray.key_id for stray in strays.all()))
     for mails in _portions(seals):
         for heads in mails:
             census.count(heads)

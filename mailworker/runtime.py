@@ -22,6 +22,7 @@ from mailworker.record import Acceptance, Accepted, NewMail
 from mailworker.report import MailReport, report_on
 from mailworker.sealing import KeyRing
 from mailworker.settings import Settings, SettingsError
+from mailworker.strays import Strays
 from mailworker.suppression import Suppressions
 from smtp_transport.message import AnyMessage
 
@@ -46,6 +47,7 @@ class Runtime:
         self.redis = connect(settings.redis, settings.redis.timeout_seconds)
         self.ledger = ledger_over(self.redis, settings)
         self.suppressions = Suppressions(Server(self.redis), settings.redis.prefix, self.keys)
+        self.strays = Strays(Server(self.redis), settings.redis.prefix, self.keys)
         self.intake = Intake(
             Limits(
                 settings.limits.message_bytes,

@@ -67,8 +67,9 @@ class BrokerSettings(Section):
 
     url: SecretStr | None = None
     """A Celery broker URL, or one like `redis.url`; by default the ledger's own Redis, if that is no Cluster."""
-    foreign_queue: str | None = "celery"
-    """A queue in which apps without this package leave `mailworker.send_email` messages; empty: none."""
+    foreign_queue: str | None = "mailworker"
+    """A queue in which apps without this package leave `mailworker.send_email` messages; empty: none. Everything that
+    comes there is taken, so it must be no other app's: `celery` is the queue of every app that names none."""
     callback_url: SecretStr | None = None
     """Where the tasks of `link`, `link_error`, chains and chords are published; by default where the bells are."""
     timeout_seconds: float = Field(3.0, gt=0, le=60)

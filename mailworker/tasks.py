@@ -16,8 +16,9 @@ from pydantic import ValidationError
 
 from mailworker.callbacks import OF_CANVAS, OF_GROUPS, kept, tell
 from mailworker.canvas import TELLING, EmailArgument, MailSignature
-from mailworker.celery import DRAIN, FOREIGN_QUEUE, SEND_EMAIL, TELL, app
+from mailworker.celery import DRAIN, SEND_EMAIL, TELL, app
 from mailworker.events import publish_sent
+from mailworker.foreign import keep_task
 from mailworker.ledger import LedgerError
 from mailworker.log import described, logger
 from mailworker.options import Options, RefusedError
@@ -201,23 +202,23 @@ def _numbered(common: Options, place: int) -> Options:
 def _accept_foreign(self: SendEmail, *args: Any, **kwargs: Any) -> str:
     """Accept an email that a foreign app sent as a dict by `send_task`, once for each Celery message id.
 
-    Takes the email, and `lane`, `idempotency_key` and `tenant` as keywords. What cannot be accepted is put aside whole,
+    Takes the email, and `lane`, `idempotency_key` and `tenant` as keywords. What cannot be accepted is kept as a stray,
     and what the ledger cannot take now goes back into the queue: the message is all there is of the mail. Its callbacks
     are called when the mail has ended.
     """
     request = self.request
+    queue = (request.delivery_info or {}).get("routing_key") or ""
     carried: dict[str, Any] = {"link": request.callbacks, "link_error": request.errbacks, "chain": request.chain}
     carried |= {"chord": request.chord, "group_id": request.group, "group_index": request.group_index}
     try:
-        mail_id = _insist(*args, default_key=f"celery:{request.id}", callbacks=kept(carried), **kwargs)
+        try:
+            mail_id = _insist(*args, default_key=f"celery:{request.id}", callbacks=kept(carried), **kwargs)
+        except (ValueError, TypeError, LookupError) as error:
+            keep_task(queue, str(request.id), (args, kwargs), carried, _tell(error))
+            raise Ignore from None
     except LedgerError:
-        queue = (request.delivery_info or {}).get("routing_key")
         app.send_task(SEND_EMAIL, args, kwargs, queue=queue, task_id=request.id, **carried)
         logger.warning("message %s waits in its queue for the ledger", request.id)
-        raise Ignore from None
-    except (ValueError, TypeError, LookupError) as error:
-        app.send_task(SEND_EMAIL, args, kwargs, queue=FOREIGN_QUEUE, task_id=request.id, **carried)
-        logger.error("message %s put aside in queue %s: %s", request.id, FOREIGN_QUEUE, _tell(error))
         raise Ignore from None
     if any(carried[name] for name in TELLING):
         # Celery would call them now.

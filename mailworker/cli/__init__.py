@@ -21,6 +21,7 @@ _COMMANDS = {
     "relay": "Check a relay, and open, close or hold it, for all workers at once.",
     "send": "Send an email.",
     "status": "Show what each lane holds.",
+    "stray": "Look at messages on our queues that are not ours, and hand them back.",
     "suppress": "Say which addresses are not to be tried again.",
     "worker": "Run a Celery worker with the settings of this project, or check one.",
 }

@@ -1,5 +1,6 @@
 """`mailworker keys`: the keys that seal mails, from the first to the next."""
 
+import dataclasses
 import datetime as dt
 import secrets
 from typing import TYPE_CHECKING
@@ -9,6 +10,8 @@ import click
 from mailworker.cli.output import SettingsFault, print_json, print_table
 
 if TYPE_CHECKING:
+    from collections import Counter
+
     from mailworker.rotation import Census
     from mailworker.sealing import KeyRing
 
@@ -40,7 +43,7 @@ def check(as_json: bool) -> None:  # noqa: FBT001 - click's option
     from mailworker.celery import app  # noqa: PLC0415 - help must be quick
     from mailworker.rotation import take_census  # noqa: PLC0415 - help must be quick
 
-    census = take_census(app.runtime.ledger.seals, app.runtime.suppressions)
+    census = take_census(app.runtime.ledger.seals, app.runtime.suppressions, app.runtime.strays)
     _tell(census, app.runtime.keys, as_json=as_json)
 
 
@@ -63,31 +66,26 @@ def reseal(dry_run: bool, as_json: bool) -> None:  # noqa: FBT001 - click's opti
 
         failed = rotation.reseal(seals, app.runtime.ledger.files, keys, progress)
         click.echo("", err=True)
-        failed += rotation.reseal_addresses(suppressions)
+        failed += rotation.reseal_addresses(suppressions) + app.runtime.strays.reseal()
         if failed:
-            what = "mails, files or suppressed addresses"
+            what = "mails, files, suppressed addresses or strays"
             click.echo(f"{failed} {what} do not open with the keys configured here, and stay as they are", err=True)
-    _tell(rotation.take_census(seals, suppressions), keys, as_json=as_json)
+    _tell(rotation.take_census(seals, suppressions, app.runtime.strays), keys, as_json=as_json)
 
 
 def _tell(census: "Census", keys: "KeyRing", *, as_json: bool) -> None:
     """Print a line for each key. Raises ClickException if one is missing."""
     configured = keys.ids or ("",)
-    needed = census.open.keys() | census.ended.keys() | census.files.keys() | census.addresses.keys()
+    needed = set[str]().union(*_counters(census).values())
     ids = [*configured, *sorted(needed - set(configured))]
     roles = {key_id: _role(key_id, keys, census) for key_id in ids}
     if as_json:
         print_json(
             {
                 "keys": [
-                    {
-                        "id": i,
-                        "open": census.open[i],
-                        "ended": census.ended[i],
-                        "files": census.files[i],
-                        "addresses": census.addresses[i],
-                        "is_configured": i in keys.ids,
-                    }
+                    {"id": i}
+                    | {name: counter[i] for name, counter in _counters(census).items()}
+                    | {"is_configured": i in keys.ids}
                     for i in ids
                 ],
                 "writes": keys.writer or None,
@@ -95,17 +93,10 @@ def _tell(census: "Census", keys: "KeyRing", *, as_json: bool) -> None:
         )
     else:
         rows = [
-            (
-                key_id or _NO_KEY,
-                census.open[key_id],
-                census.ended[key_id],
-                census.files[key_id],
-                census.addresses[key_id],
-                roles[key_id],
-            )
+            (key_id or _NO_KEY, *(counter[key_id] for counter in _counters(census).values()), roles[key_id])
             for key_id in ids
         ]
-        print_table(("key", "open mails", "ended mails", "files", "suppressed", ""), rows)
+        print_table(("key", "open mails", "ended mails", "files", "suppressed", "strays", ""), rows)
     missing = [key_id for key_id in ids if key_id and key_id not in keys.ids]
     if missing:
         names = ", ".join(map(repr, missing))
@@ -119,5 +110,8 @@ def _role(key_id: str, keys: "KeyRing", census: "Census") -> str:
         return "readable by whoever reads Redis"
     if key_id not in keys.ids:
         return "MISSING"
-    counters = (census.open, census.ended, census.files, census.addresses)
-    return "reads" if any(counter[key_id] for counter in counters) else "needed no more"
+    return "reads" if any(counter[key_id] for counter in _counters(census).values()) else "needed no more"
+
+
+def _counters(census: "Census") -> dict[str, "Counter[str]"]:
+    return {field.name: getattr(census, field.name) for field in dataclasses.fields(census)}

@@ -25,6 +25,7 @@ def command(only: str | None, as_json: bool) -> None:  # noqa: FBT001 - click's 
         runtime.settings.lane(only)
     lanes = {name: runtime.ledger.stats(name) for name in ([only] if only else sorted(runtime.settings.lanes))}
     relays = [] if only is not None else Steering(runtime).relays()
+    strays = runtime.strays.count()
     workers = Roll(runtime.redis, runtime.settings.redis.prefix).read()
     if only is not None:
         workers = tuple(seen for seen in workers if only in seen.sign.lanes)
@@ -32,7 +33,7 @@ def command(only: str | None, as_json: bool) -> None:  # noqa: FBT001 - click's 
         told = [dataclasses.asdict(seen) | {"alive": seen.is_alive} for seen in workers]
         all_relays = {relay.name: dataclasses.asdict(relay) for relay in relays}
         all_lanes = {name: dataclasses.asdict(stats) for name, stats in lanes.items()}
-        print_json({"lanes": all_lanes, "relays": all_relays, "workers": told})
+        print_json({"lanes": all_lanes, "relays": all_relays, "workers": told, "strays": strays})
         return
     print_table(
         ("lane", "ready", "oldest", "due", "sending", "sent", "dead", "in doubt", "quarantined", "note"),
@@ -57,6 +58,8 @@ def command(only: str | None, as_json: bool) -> None:  # noqa: FBT001 - click's 
         print_relays(relays)
     click.echo()
     _print_workers(workers)
+    if strays:
+        click.echo(f"\n{strays} messages on our queues were not ours: mailworker stray list")
 
 
 def _print_workers(workers: Sequence[Seen]) -> None:

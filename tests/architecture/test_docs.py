@@ -80,7 +80,7 @@ def test_the_configuration_table_tells_names_and_defaults(monkeypatch: pytest.Mo
 def test_the_table_of_commands_is_whole() -> None:
     named = set(
         re.findall(
-            r"`(?:mailworker )?((?:config |keys |lane |mail |relay |suppress |worker )?\w+)(?: [A-Z]+)?`",
+            r"`(?:mailworker )?((?:config |keys |lane |mail |relay |stray |suppress |worker )?\w+)(?: [A-Z]+)?`",
             section(README, "The command line"),
         )
     )

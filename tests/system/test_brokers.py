@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 import redis
 import trustme
+from celery import Celery
 from kombu import Connection
 
-from mailworker import Attachment, Email, LedgerError, app, send_email
+from mailworker import Attachment, Email, LedgerError, app, foreign, send_email
 from mailworker.celery import configuration
 from mailworker.dev.mailbox import Mailbox
 from mailworker.ledger import Roll
@@ -196,13 +197,15 @@ def test_a_cluster_holds_the_ledger_each_lane_in_one_slot(settle, cluster, nodes
     terms = Attachment("terms.pdf", "application/pdf", bytes(50_000))
     with_file = email(98).model_copy(update={"attachments": (terms,)})
     results += [send_email.delay(with_file, lane=lane) for lane in lanes]
-    assert take_census(app.runtime.ledger.seals, app.runtime.suppressions).files.total() == len(lanes)
+    assert take_census(app.runtime.ledger.seals, app.runtime.suppressions, app.runtime.strays).files.total() == len(
+        lanes
+    )
     worker = post.worker("-c", "2")
     all_arrived(post, results)
     assert len(post.stored()) == len(results)
     runtime = app.runtime
     assert reseal(runtime.ledger.seals, runtime.ledger.files, KeyRing.parse([new_key("2026")]), lambda *_: None) == 0
-    census = take_census(runtime.ledger.seals, runtime.suppressions)
+    census = take_census(runtime.ledger.seals, runtime.suppressions, runtime.strays)
     assert (census.ended, census.files.total()) == (Counter({"2026": len(results)}), 0)
     assert later.report().state == "scheduled"
     assert app.runtime.cancel(later.id) == "cancelled"
@@ -237,7 +240,29 @@ def test_rabbitmq_carries_the_bells_on_quorum_queues_and_may_be_killed(settle, r
     third = some_mails(50)
     all_arrived(post, first + second + third)
     assert len(post.stored()) == 150
+    hand_over_and_back(post, rabbit)
     assert worker.stop() == 0
+
+
+def hand_over_and_back(post: Post, rabbit: Rabbit) -> None:
+    """An app without this package leaves a mail, and by mistake a task of its own, which it gets back."""
+    data = {"from": "shop@example.com", "to": ["ann@example.org"], "subject": "Hello", "text_body": "Hi."}
+    with Celery("web", broker=rabbit.url, set_as_current=False) as web:
+        web.send_task("mailworker.send_email", [data], queue="mailworker")
+        lost = web.send_task("shop.charge", ["order-1"], queue="mailworker")
+    wait_until(lambda: len(post.stored()) == 151, "the foreign mail")
+    wait_until(lambda: app.runtime.strays.count() == 1, "a stray")
+    (stray,) = foreign.strays()
+    with pytest.raises(LookupError, match="no queue 'shop'"):
+        foreign.hand_back([stray.id], "shop")
+    assert app.runtime.strays.count() == 1
+    with Connection(rabbit.url) as connection, connection.SimpleQueue("shop") as queue:
+        assert foreign.hand_back([stray.id], "shop") == 1
+        message = queue.get(timeout=10)
+        assert (message.headers["id"], message.headers["task"]) == (lost.id, "shop.charge")
+        assert message.payload[0] == ["order-1"]
+        message.ack()
+    assert app.runtime.strays.count() == 0
 
 
 @pytest.fixture

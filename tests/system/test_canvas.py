@@ -183,7 +183,7 @@ def test_what_could_not_be_kept_is_refused_where_it_is_said(post, shop, environm
     with pytest.raises(Exception, match="would travel"):
         chain(shop.noted.s(), send_email.s(email()))()
     with pytest.raises(RefusedError, match="FOREIGN_QUEUE"):
-        send_email.apply_async((email(),), link=shop.noted.s().set(queue="celery"))
+        send_email.apply_async((email(),), link=shop.noted.s().set(queue="mailworker"))
 
 
 def test_what_a_signature_holds_is_never_shown(post, shop):
@@ -211,7 +211,7 @@ def test_callbacks_of_a_foreign_message_wait_for_the_end_of_its_mail(post, shop)
     shop_worker(post)
     data = {"from": "shop@example.com", "to": ["later@example.org"], "subject": "Hello", "text_body": "Hi."}
     link = shop.noted.s("foreign").set(queue="shop")
-    shop.app.send_task("mailworker.send_email", [data], link=[link], queue="celery")
+    shop.app.send_task("mailworker.send_email", [data], link=[link], queue="mailworker")
     post.worker("-c", "1")
     wait_until(lambda: diary(post), "it is told")
     (line,) = diary(post)

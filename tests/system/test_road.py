@@ -1,6 +1,5 @@
 """A mail's whole road, with real workers."""
 
-import base64
 import contextlib
 import datetime as dt
 import json
@@ -146,38 +145,14 @@ def test_an_app_without_this_package_can_send_a_dict(post):
     post.worker("-c", "1")
     foreign = Celery("web", broker=app.conf.broker_url, set_as_current=False)
     data = {"from": "shop@example.com", "to": ["ann@example.org"], "subject": "Hello", "text_body": "Hi."}
-    sent = foreign.send_task("mailworker.send_email", [json.loads(json.dumps(data))], {"tenant": "shop-17"})
+    sent = foreign.send_task(
+        "mailworker.send_email", [json.loads(json.dumps(data))], {"tenant": "shop-17"}, queue="mailworker"
+    )
     foreign.close()
     wait_until(post.stored, "the foreign app's mail")
     (key,) = post.redis.scan_iter("mw:{default}:m:*")
     assert sent.id
     assert post.redis.hget(key, "tenant") == b"shop-17"
-
-
-def test_a_message_for_an_unknown_task_is_put_aside_whole(post):
-    post.worker("-c", "1")
-    foreign = Celery("web", broker=app.conf.broker_url, set_as_current=False)
-    foreign.send_task("shop.charge", ["marker-4711"])
-    foreign.close()
-    wait_until(lambda: "put aside" in post.logs(), "the message is put aside")
-    with post.redis as client:
-        assert b"shop.charge" in client.lindex("mailworker.foreign", 0)
-    assert "marker-4711" not in post.logs()
-
-
-@pytest.mark.parametrize(
-    "arguments", [[{"from": "nobody", "to": []}], [{"from": "a@example.com", "marker-4711": 1}], [], ["marker-4711"]]
-)
-def test_a_foreign_message_that_is_no_mail_is_put_aside_whole(post, arguments):
-    post.worker("-c", "1", "-E", "--loglevel=DEBUG")
-    foreign = Celery("web", broker=app.conf.broker_url, set_as_current=False)
-    foreign.send_task("mailworker.send_email", arguments, {"lane": "default"})
-    foreign.close()
-    with post.redis as client:
-        wait_until(lambda: client.llen("mailworker.foreign"), "the message is put aside")
-        body = json.loads(client.lindex("mailworker.foreign", 0))["body"]
-    assert json.loads(base64.b64decode(body))[0] == arguments
-    assert "marker-4711" not in post.logs()
 
 
 def test_a_foreign_mail_is_in_no_event_and_no_debug_log(post):
@@ -201,7 +176,7 @@ def test_a_foreign_mail_is_in_no_event_and_no_debug_log(post):
         post.worker("-c", "1", "-E", "--loglevel=DEBUG")
         wait_until(lambda: any(event["type"] == "worker-online" for event in events), "events are heard")
         foreign = Celery("web", broker=app.conf.broker_url, set_as_current=False)
-        foreign.send_task("mailworker.send_email", [data])
+        foreign.send_task("mailworker.send_email", [data], queue="mailworker")
         foreign.close()
         wait_until(post.stored, "the foreign app's mail")
         wait_until(lambda: any(event["type"] == "task-succeeded" for event in events), "a task's event")

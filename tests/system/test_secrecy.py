@@ -187,8 +187,10 @@ def test_what_sealed_mails_say_is_nowhere_but_in_the_mails(installation, relay, 
     assert (tmp_path / "crashed").exists()
     wait_until(lambda: later.report().history, "a first refusal")
     with Celery("web", broker=app.conf.broker_url, set_as_current=False) as foreign:
-        foreign.send_task("mailworker.send_email", [FOREIGN_MAIL])
+        foreign.send_task("mailworker.send_email", [FOREIGN_MAIL], queue="mailworker")
+        foreign.send_task("shop.charge", [FOREIGN_MAIL], queue="mailworker")
     wait_until(lambda: any(FOREIGN in str(c.contents) for c in relay.conversations), "the foreign mail")
+    wait_until(lambda: app.runtime.strays.count() == 1, "the task of another app is kept")
     results = (sent, lost, bounced, later, crash)
     assert [result.report().state for result in results] == ["sent", "in_doubt", "dead", "deferred", "sent"]
     receiver.should_stop = True

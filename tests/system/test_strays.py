@@ -1,0 +1,159 @@
+"""Messages that are not ours, with real workers: never eaten, never lost, handed back."""
+
+import json
+
+import pytest
+from celery import Celery
+from click.testing import CliRunner
+
+from mailworker import Email, app, foreign, send_email
+from mailworker.celery import configuration
+from mailworker.cli import main
+from mailworker.dev.valkey import ValkeyServer
+from mailworker.strays import Stray
+from tests.system.conftest import Worker, wait_until
+
+pytestmark = pytest.mark.system
+
+MAIL = {"from": "shop@example.com", "to": ["ann@example.org"], "subject": "Hello", "text_body": "Hi."}
+QUEUE = "mailworker"
+
+
+def run(*words: str, status: int = 0) -> str:
+    result = CliRunner().invoke(main, words)
+    assert result.exit_code == status, result.output
+    return result.output
+
+
+def listed() -> list[dict]:
+    return json.loads(run("stray", "list", "--json"))["strays"]
+
+
+def publish(task: str, *arguments: object, queue: str | None = None, **options: object) -> str:
+    """Send a task as an app does that knows nothing of this package."""
+    with Celery("web", broker=app.conf.broker_url, set_as_current=False) as web:
+        return web.send_task(task, arguments, queue=queue, **options).id
+
+
+def kept(count: int) -> list[Stray]:
+    wait_until(lambda: app.runtime.strays.count() == count, f"{count} strays")
+    return list(foreign.strays())
+
+
+def test_the_tasks_of_other_apps_on_the_same_broker_are_left_alone(post):
+    post.worker("-c", "1")
+    publish("shop.charge", "marker-4711")
+    publish("mailworker.send_email", MAIL)
+    send_email.delay(Email.model_validate(MAIL)).get(timeout=20)
+    publish("mailworker.send_email", MAIL, queue=QUEUE)
+    wait_until(lambda: len(post.stored()) == 2, "both mails")
+    with post.redis as client:
+        assert client.llen("celery") == 2
+    assert app.runtime.strays.count() == 0
+    assert "strays" not in run("status")
+
+
+def test_a_queue_that_the_settings_name_is_read(post, environment):
+    environment.setenv("MAILWORKER_BROKER__FOREIGN_QUEUE", "celery")
+    post.worker("-c", "1")
+    publish("mailworker.send_email", MAIL)
+    wait_until(post.stored, "the mail")
+
+
+def test_a_task_of_another_app_on_our_queue_is_kept_told_and_handed_back(post, environment):
+    environment.setenv("SHOP_URL", post.server.url)
+    post.worker("-c", "1")
+    task_id = publish("shop.noted", "marker-4711", queue="mail.default")
+    (stray,) = kept(1)
+    (shown,) = listed()
+    assert (shown["id"], shown["queue"], shown["task"]) == (stray.id, "mail.default", "shop.noted")
+    assert shown["reason"] == "a task not known here"
+    assert "1 messages on our queues were not ours" in run("status")
+    assert json.loads(run("status", "--json"))["strays"] == 1
+    assert "marker" not in post.logs() + run("stray", "list") + repr(stray)
+    assert "name the queue of its own app" in run("stray", "return", stray.id, status=2)
+    assert run("stray", "return", stray.id, "--queue", "shop") == "1 handed back\n"
+    assert listed() == []
+    shop = Worker(post.folder / "shop.log", "-c", "1", "-n", "shop@%h", "-Q", "shop", app="tests.system.shop")
+    post.workers.append(shop)
+    with post.redis as client:
+        wait_until(lambda: client.llen("shop:diary"), "its own app has run it")
+        assert json.loads(client.lindex("shop:diary", 0)) == ["noted", "marker-4711", task_id]
+
+
+def test_a_message_for_an_unknown_lane_is_a_mail_when_the_lane_is_there(post, environment):
+    worker = post.worker("-c", "1")
+    publish("mailworker.send_email", MAIL, queue=QUEUE, kwargs={"lane": "news", "tenant": "shop-17"})
+    (stray,) = kept(1)
+    assert (stray.message.queue, stray.message.task) == (QUEUE, "mailworker.send_email")
+    assert "there is no lane 'news'" in stray.message.reason
+    assert worker.stop() == 0
+    environment.setenv("MAILWORKER_LANES__NEWS__RELAY", "default")
+    app.forget_runtime()
+    assert run("stray", "return", "--all") == "1 handed back\n"
+    post.worker("-c", "1")
+    wait_until(post.stored, "the mail")
+    (key,) = post.redis.scan_iter("mw:{news}:m:*")
+    assert post.redis.hget(key, "tenant") == b"shop-17"
+    assert app.runtime.strays.count() == 0
+
+
+@pytest.mark.parametrize(
+    "arguments", [[{"from": "nobody", "to": []}], [{"from": "a@example.com", "marker-4711": 1}], [], ["marker-4711"]]
+)
+def test_what_can_be_no_mail_is_kept_whole_and_shown_nowhere(post, arguments):
+    post.worker("-c", "1", "-E", "--loglevel=DEBUG")
+    publish("mailworker.send_email", *arguments, queue=QUEUE, kwargs={"lane": "default"})
+    (stray,) = kept(1)
+    args, kwargs, _ = json.loads(stray.message.body)
+    assert (args, kwargs) == (arguments, {"lane": "default"})
+    assert "marker-4711" not in post.logs() + run("stray", "list") + repr(stray)
+    assert "marker-4711" not in json.dumps(dict(stray.message.headers))
+    assert run("stray", "drop", stray.id) == "1 dropped\n"
+    assert listed() == []
+
+
+def test_a_message_that_is_no_task_is_kept_whole(post):
+    post.worker("-c", "1")
+    with app.connection_for_write() as connection:
+        connection.SimpleQueue("mail.default").put({"marker": 4711}, headers={"x": "y"})
+    (stray,) = kept(1)
+    assert (json.loads(stray.message.body), stray.message.headers["x"]) == ({"marker": 4711}, "y")
+    assert stray.message.reason == "not a task message"
+    assert "is for no task" in run("stray", "return", "--all", status=2)
+    assert run("stray", "return", "--all", "--queue", "theirs") == "1 handed back\n"
+    with app.connection_for_read() as connection:
+        message = connection.SimpleQueue("theirs").get(timeout=10)
+    assert (message.payload, message.headers["x"]) == ({"marker": 4711}, "y")
+
+
+def test_wrong_words_are_told_and_nothing_is_handed_back(post):
+    post.worker("-c", "1")
+    publish("shop.charge", queue=QUEUE)
+    (stray,) = kept(1)
+    assert "there is no stray 0000" in run("stray", "return", stray.id, "0000", "--queue", "shop", status=2)
+    for words in (("return",), ("drop",), ("return", stray.id, "--all")):
+        assert "by their ids" in run("stray", *words, status=2)
+    assert [one["id"] for one in listed()] == [stray.id]
+
+
+def test_a_stray_waits_in_the_broker_for_a_ledger_that_is_away(post, environment, tmp_path):
+    """The worker ends before the ledger is back: the broker has the message again."""
+    with ValkeyServer(tmp_path / "broker") as broker:
+        environment.setenv("MAILWORKER_BROKER__URL", f"redis+socket://{broker.socket}")
+        environment.setenv("MAILWORKER_REDIS__TIMEOUT_SECONDS", "0.5")
+        environment.setenv("MAILWORKER_REDIS__URL", "redis://127.0.0.1:1/0")
+        app.conf.update(configuration())
+        app._after_fork()
+        worker = post.worker("-c", "1")
+        publish("shop.charge", "marker-4711", queue="mail.default")
+        wait_until(lambda: "is not ours waits for the ledger" in worker.log.read_text(), "it waits")
+        with broker.client() as client:
+            assert client.llen("mail.default") == 0
+            assert worker.stop() == 0
+            assert client.llen("mail.default") == 1
+        environment.setenv("MAILWORKER_REDIS__URL", post.server.url)
+        app.forget_runtime()
+        post.worker("-c", "1")
+        kept(1)
+        assert "marker" not in post.logs()

@@ -106,6 +106,7 @@ class Drain:
     _is_held: bool = field(default=False, init=False)
     _is_answering: bool = field(default=False, init=False)
     _stops: int = field(default=0, init=False)
+    _is_awaited: bool = field(default=False, init=False)
 
     def run(self) -> int:
         """Work the lane. Returns how many mails were settled. Raises LedgerError when the ledger is out of reach."""
@@ -119,6 +120,7 @@ class Drain:
                     break
             if not self.is_first and self.is_waiting is False:
                 break  # one link is enough
+        self.tools.gate.rest(self.policy.lane)
         return self.settled
 
     @property
@@ -159,20 +161,23 @@ class Drain:
                 logger.info("lane %s waits: %s", self._lane, answer.reason)
                 self.tools.ledger.pauses.rest(self._lane, min(answer.all_ms, _LONGEST_REST_MS), answer.reason)
                 return None
-            # Who comes in addition need not wait for what others have.
-            if not self._pass_on() or self._is_over() or (not answer.all_ms and not self.is_first):
+            # One waits for all: whoever comes in addition has better things to do.
+            if not self.is_first or self._is_over():
+                self._hand_on()
                 return None
-            self._wait(min(answer.ms, _SHORT_WAIT_MS) / 1000)
+            wait_ms = min(answer.ms, _SHORT_WAIT_MS)
+            bells, answering = self.tools.ledger.bells, self._is_answering
+            self._is_answering = False
+            self._is_awaited = bells.wait(self._lane, self.who, wait_ms, answering=answering)
+            if not self._is_awaited:
+                return None
+            self._wait(wait_ms / 1000)
 
-    def _pass_on(self) -> bool:
-        """Let others hear the bell while this one waits; False: there is nothing to wait for."""
-        if not self._is_answering:
-            return True
-        self._is_answering = False
-        bell_due, ready = self.tools.ledger.answer(self._lane)
-        if bell_due:
+    def _hand_on(self) -> None:
+        """Let another hear the bell that this one heard, or wait where it waited."""
+        if (self._is_answering or self._is_awaited) and self.tools.ledger.bells.hand_on(self._lane, self.who):
             self._is_unheard = not self.tools.ring(self._lane)
-        return ready > 0
+        self._is_answering = self._is_awaited = False
 
     def _wait(self, seconds: float) -> None:
         until = time.monotonic() + seconds
@@ -183,8 +188,8 @@ class Drain:
         """Claim a batch and work it; False: there was none."""
         tools, claiming = self.tools, self.policy.claiming
         wanted = replace(claiming, limit=min(self._share(), leave.mails))
-        batch = tools.ledger.claim(self._lane, wanted, answering=self._is_answering)
-        self._is_answering = False
+        batch = tools.ledger.claim(self._lane, wanted, answering=self._is_answering, waited=self._is_awaited)
+        self._is_answering = self._is_awaited = False
         if tools.watcher:
             tools.watcher.claimed(batch)
         if batch.bell_due:

@@ -140,7 +140,7 @@ class Gate:
         if not costs or not recipients:
             return Weighed((0,) * len(recipients))
         # What may not go now waits in the ledger, and is nobody's to wait for: one domain must not keep others waiting.
-        grant = self._limiter.take(f"{terms.relay}/recipients", len(recipients), costs, in_line=False)
+        grant = self._limiter.take(f"{terms.relay}/recipients", len(recipients), costs, line="")
         return Weighed(grant.waits, grant, costs)
 
     def unweigh(self, weighed: Weighed, places: Sequence[int]) -> None:
@@ -176,6 +176,11 @@ class Gate:
         except LedgerError as error:
             # What was taken leaves its window, and a probe is taken for dead, in time.
             logger.warning("what was not used of relay %s is not given back: %s", leave.relay, error)
+
+    def rest(self, lane: LaneTerms) -> None:
+        """Tell that nobody here will send mails of the lane for a while."""
+        for route in lane.routes:
+            self._doors[route.relay].berth.rest()
 
     @staticmethod
     def is_first_for(lane: LaneTerms, relay: str, domain: str) -> bool:
@@ -233,7 +238,11 @@ class Gate:
         of_relay, of_lane = _by_mails(door.terms, lane, now)
         asked = 1 if admission.is_probe else mails
         grant = self._limiter.take(
-            relay, asked, [(bucket, None) for bucket in of_relay], [(bucket, None) for bucket in of_lane]
+            relay,
+            asked,
+            [(bucket, None) for bucket in of_relay],
+            [(bucket, None) for bucket in of_lane],
+            lane.lane,  # lanes take turns; who of a lane's workers sends its mails is all the same
         )
         if not grant.granted:
             if admission.is_probe:

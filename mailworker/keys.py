@@ -133,6 +133,11 @@ class LaneKeys:
         return self._named("counts")
 
     @property
+    def waiter(self) -> str:
+        """String that expires: who waits, for all others, until mails may be sent."""
+        return self._named("waiter")
+
+    @property
     def turns(self) -> str:
         """Hash: how far each rank of the line has come, and each of its tenants."""
         return self._named("turns")

@@ -17,7 +17,8 @@ from mailworker.log import logger
 _LEASE_MS = 20_000
 # Renewing may have been tried in vain for as long as a call to Redis takes, and must be given up before the lease ends.
 _LAPSE_SECONDS = 10.0
-_UNUSED_SECONDS = 2.0
+_TEND_SECONDS, _TEND_WANTED_SECONDS = 2.0, 0.5
+_UNUSED_SECONDS = 0.5
 _ASK_AGAIN_MS = 500
 # A relay that refuses a link is not asked for one again so soon, twice as long each time.
 _CROWDED_SECONDS, _LONGEST_CROWDED_SECONDS = 0.5, 30.0
@@ -72,6 +73,12 @@ class Berth:
             if not self.held:
                 self._allow(0)
 
+    def rest(self) -> None:
+        """Give the links to those who wait, unless other threads use them: nothing will be sent for a while."""
+        with self._lock:
+            if self.is_wanted and self.held and not self._users:
+                self._lease(0)
+
     @property
     def room(self) -> int:
         """How many threads may hope for a link."""
@@ -98,7 +105,8 @@ class Berth:
                 return
             is_idle = not self._users and time.monotonic() - self._used > _UNUSED_SECONDS
             needed = self._users or int(not is_idle)
-            self._lease(needed if self.is_wanted else self.held)
+            is_spare = self.is_wanted or (is_idle and not self._allow(self.held))
+            self._lease(needed if is_spare else self.held)
 
     def lapse(self) -> None:
         """Give up what could not be renewed in time, for others will have it."""
@@ -180,8 +188,9 @@ class Harbour:
     def _run(self) -> None:
         while True:
             with self._wake:
-                # As often as somebody who waits for a link asks again, not only as often as a lease needs it.
-                self._wake.wait_for(lambda: self._closed, timeout=_UNUSED_SECONDS)
+                is_wanted = any(berth.is_wanted for berth in self._berths)
+                pause = _TEND_WANTED_SECONDS if is_wanted else _TEND_SECONDS
+                self._wake.wait_for(lambda: self._closed, timeout=pause)
                 if self._closed:
                     return
             self._tend()

@@ -144,7 +144,7 @@ class Steering:
     def _ring(self, lane: str) -> None:
         ledger = self._runtime.ledger
         stats = ledger.stats(lane)
-        if stats.ready and not stats.paused_ms and ledger.ring(lane):
+        if stats.ready and not stats.paused_ms and ledger.bells.ring(lane):
             self._runtime.ring(lane)
 
     def _lanes_of(self, relay: str) -> Iterator[str]:

@@ -80,7 +80,7 @@ class Lookout:
         """
         try:
             for lane, is_held in self._lanes.items():
-                if is_first and self._ledger.answer(lane)[0]:
+                if is_first and self._ledger.bells.hand_on(lane):
                     self._ring(lane)
                 sweep = self._ledger.departed.bury(lane, is_gone, hold=is_held)
                 self._note(lane, sweep, "of a process that has ended")

@@ -97,7 +97,7 @@ class Workshop:
                 policy, tools, f"{self._doorway.who}/{threading.get_ident()}", mates, is_first
             ),
             self._links_to(settings.relay[0].relay),
-            lambda: any(map(runtime.ledger.is_rung, others)),
+            lambda: any(map(runtime.ledger.bells.is_rung, others)),
             policy.slice_seconds,
         )
 

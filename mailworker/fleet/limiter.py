@@ -97,20 +97,19 @@ class Limiter:
         items: int,
         costs: Sequence[tuple[Bucket, Sequence[int] | None]],
         others: Sequence[tuple[Bucket, Sequence[int] | None]] = (),
-        *,
-        in_line: bool = True,
+        line: str | None = None,
     ) -> Grant:
         """Take as many of these items as may go to this relay now: each counts in every bucket, or in none.
 
         Each bucket comes with what each item costs in it; None is one each, and an item that costs more than the limit
         counts as all of it. A wait is at least 1 ms. Whoever waits for the buckets in `costs` stands in the relay's
-        line, unless it is `others` that keep him waiting, or `in_line` says that he will not come back. Raises
-        ValueError for no items or more than MOST_ITEMS.
+        line, by the name of `line` if one is given, unless it is `others` that keep him waiting, or the name is empty:
+        he will not come back. Raises ValueError for no items or more than MOST_ITEMS.
         """
         if not 1 <= items <= MOST_ITEMS:
             raise ValueError(f"ask for 1 to {MOST_ITEMS} items")
         keys = [self._keys.lesson(relay), *self._keys.line(relay)]
-        arguments: list[str | int] = [self._who if in_line else "", items, len(costs)]
+        arguments: list[str | int] = [self._who if line is None else line, items, len(costs)]
         for bucket, each in (*costs, *others):
             keys.append(self._keys.bucket(bucket.name))
             arguments += [bucket.limit, bucket.window_ms, bucket.burst, _told(each, items)]

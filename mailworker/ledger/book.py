@@ -13,6 +13,7 @@ from typing import Any
 from redis import Redis
 
 from mailworker.keys import LaneKeys, lane_of
+from mailworker.ledger.bells import Bells
 from mailworker.ledger.departed import Departed
 from mailworker.ledger.errors import LedgerError, LedgerUnavailableError, translated
 from mailworker.ledger.files import Files
@@ -102,6 +103,7 @@ class Ledger:
         self.seals = Seals(self._server, prefix)
         self.files = Files(self._server, prefix)
         self.pauses = Pauses(self._server, prefix)
+        self.bells = Bells(self._server, prefix, self._policy.bell_ttl_ms)
         self._keep = self._policy.keep
         self.outbox = Outbox(self._server, prefix, self._keep)
         self.departed = Departed(self._server, prefix, self._policy.bell_ttl_ms, self._keep)
@@ -133,13 +135,13 @@ class Ledger:
         outcomes = zip(told[::2], told[1::2], strict=True)
         return Acceptance(tuple(Accepted(mail.decode(), status.decode()) for status, mail in outcomes), bell == 1)
 
-    def claim(self, lane: str, want: Claiming, *, answering: bool) -> Batch:
+    def claim(self, lane: str, want: Claiming, *, answering: bool, waited: bool = False) -> Batch:
         """Lease the mails first in line, their attempts counted.
 
-        `answering`: a drain begins, so the bell that started it is no longer outstanding. No mails do not mean an empty
-        lane: see `ready_left` and `paused_ms`.
+        `answering`: a drain begins, so the bell that started it is no longer outstanding. `waited`: it has waited for
+        the others since then, and another may. No mails do not mean an empty lane: see `ready_left` and `paused_ms`.
         """
-        wanted = (want.limit, want.max_bytes, want.lease_ms, want.max_attempts, int(answering))
+        wanted = (want.limit, want.max_bytes, want.lease_ms, want.max_attempts, 2 if waited else int(answering))
         how = (self._policy.bell_ttl_ms, self._keep, want.owner)
         paused, bell, left, ended, answers, newer = self._server.run("claim", self._keys(lane).every, [*wanted, *how])
         if newer and not self._has_told_of_newer:
@@ -269,20 +271,6 @@ class Ledger:
         with translated():
             mails: Any = self._server.redis.zrevrange(self._keys(lane).parked(state), 0, limit - 1)
         return tuple(mail.decode() for mail in mails)
-
-    def answer(self, lane: str) -> tuple[bool, int]:
-        """Take note that a drain has heard the bell, though it must wait: whether another is due; mails in line."""
-        due, ready = self._server.run("answer", self._keys(lane).every, [self._policy.bell_ttl_ms])
-        return due == 1, ready
-
-    def ring(self, lane: str) -> bool:
-        """Try to take the bell. True: the caller must publish one. False: one is outstanding already."""
-        return bool(self._server.run("ring", self._keys(lane).every, [self._policy.bell_ttl_ms]))
-
-    def is_rung(self, lane: str) -> bool:
-        """Whether a bell is outstanding, so that somebody has yet to come for this lane."""
-        with translated():
-            return bool(self._server.redis.exists(self._keys(lane).bell))
 
     def read(self, mail_id: str) -> MailRecord | None:
         """Read all about a mail but its payload; None if there is no such mail. Raises ValueError if this is no id."""

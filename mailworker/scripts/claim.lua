@@ -1,14 +1,14 @@
 -- claim: lease the mails first in line to one worker.
 -- KEYS     lane
--- ARGV     most mails, most payload bytes (one mail may exceed them), lease ms, most attempts, answering a bell 0|1,
---          bell ttl ms, how long to keep ended records, whose claim it is ('' tells nobody)
+-- ARGV     most mails, most payload bytes (one mail may exceed them), lease ms, most attempts, 1 answering a bell or
+--          2 having waited, bell ttl ms, how long to keep ended records, whose claim it is ('' tells nobody)
 -- ANSWERS  ms paused, bell due 0|1, mails left in line, those that ended: id, state, ...; the mails: each id, fence,
 --          attempts, payload, envelope, recipients, told, possible duplicates, priority, accepted, expires, own most
 --          attempts, policy in doubt; mails of newer versions, put off
 -- PARTS    lane clock room front bell reading keeping files ending history expiry quarantine unreadable
 local most, most_bytes, most_attempts, keep = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[4]), ARGV[7]
 local lease_until, owner = int(NOW + ARGV[3]), ':' .. ARGV[8]
-if ARGV[5] == '1' then redis.call('DEL', BELL) end
+end_waiting(ARGV[5])
 
 local mails, bytes, is_full, ended, newer = {}, 0, paused() > 0, {}, 0
 local looks = most + 1000 -- a bound on the work of one call, should many mails have expired

@@ -6,7 +6,7 @@
 -- PARTS    lane clock room bell
 local by_hand = ARGV[3] == '1'
 if not by_hand and is_by_hand() then return 0 end
-redis.call('DEL', PAUSE, BELL)
+redis.call('DEL', PAUSE, BELL, WAITER)
 redis.call('HSET', PAUSE, 'until', int(NOW + ARGV[1]), 'since', int(NOW), 'reason', ARGV[2],
   'kind', by_hand and 'hand' or 'rest')
 return 1

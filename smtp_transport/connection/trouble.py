@@ -45,9 +45,10 @@ def refused(reply: Reply, phase: Phase) -> SmtpError:
 
     The server's own words are often the only clue, so they are told, shortened and with addresses masked.
     """
-    if reply.code == 421:
-        return shutdown(reply, phase)
     words = _masked(" ".join(reply.lines))
+    if reply.code == 421:
+        gone = shutdown(reply, phase)
+        return gone if not words else ProtocolError(f"{gone.message}: {words}", gone.kind, *gone.args[2:])
     told = f"the server refused, while {phase.telling}: {words or 'no reason given'}"
     if reply.code == 530:
         return AuthenticationError(told, ErrorKind.AUTHENTICATION_REQUIRED, reply.code, reply.enhanced, phase)

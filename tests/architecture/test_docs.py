@@ -145,7 +145,7 @@ def test_the_keys_are_those_of_a_lane() -> None:
     keys = LaneKeys("mw", "lane")
     mail_id = "lane-" + "0" * 26
     others = {keys.record(mail_id), keys.ended(mail_id), keys.idempotency("0" * 64), keys.untold, keys.telling}
-    others |= {keys.file("0" * 64), *keys.suppressed, keys.turns, keys.recalled}
+    others |= {keys.file("0" * 64), *keys.suppressed, keys.turns, keys.recalled, keys.waiter}
     others |= {keys.parked(state) for state in (*PARKED_STATES, "unreadable")}
     assert {name.replace("<id>", mail_id).replace("<sha256>", "0" * 64) for name in told} == {*keys.every, *others}
 

@@ -1,6 +1,7 @@
 """A process's connections are leased before they are opened, and closed before others may have them."""
 
 import threading
+import time
 
 import pytest
 
@@ -22,6 +23,19 @@ class Moored:
         self.told.append(links)
         self.idle = max(0, min(self.idle, links - self.busy))
         return self.idle + self.busy
+
+
+IN_EARNEST_SECONDS = 0.45
+
+
+def waits_for(what) -> None:
+    """Have somebody who asked in vain wait long enough to be believed."""
+    until = time.monotonic() + 10
+    asked = time.monotonic()
+    while time.monotonic() - asked < IN_EARNEST_SECONDS:
+        assert time.monotonic() < until
+        threading.Event().wait(0.05)  # only time makes it so
+    assert not what()
 
 
 class Port:
@@ -72,6 +86,7 @@ def test_what_nobody_uses_is_closed_before_others_may_have_it(port, monkeypatch)
     assert a.take()
     port.moored["a"].busy = 1
     assert not b.take()
+    waits_for(b.take)
     a.tend()  # hears that somebody waits
     port.moored["a"].busy, port.moored["a"].idle = 0, 1
     a.leave()
@@ -81,12 +96,26 @@ def test_what_nobody_uses_is_closed_before_others_may_have_it(port, monkeypatch)
     assert b.take()
 
 
+def test_whoever_ends_lets_those_who_wait_have_its_links_at_once(port):
+    a, b = port.berth("a", 1), port.berth("b", 1)
+    assert a.take()
+    assert not b.take()
+    waits_for(b.take)
+    a.tend()
+    a.rest()
+    assert a.held == 1, "a thread uses it"
+    a.leave()
+    a.rest()
+    assert b.take()
+
+
 def test_a_link_in_use_counts_until_it_is_closed_whatever_was_agreed(port):
     a, b = port.berth("a", 2), port.berth("b", 2)
     assert a.take()
     assert a.take()
     port.moored["a"].busy = 2
     assert not b.take()
+    waits_for(b.take)
     a.tend()
     assert a.held == 1
     a.tend()
@@ -150,7 +179,7 @@ class Deaf:
 
 
 def test_a_harbour_out_of_reach_says_so_once_and_goes_on(port, monkeypatch, caplog):
-    monkeypatch.setattr(module, "_UNUSED_SECONDS", 0.01)
+    monkeypatch.setattr(module, "_TEND_SECONDS", 0.01)
     harbour = Harbour()
     deaf, rounds = Deaf(), threading.Semaphore(0)
     monkeypatch.setattr(module, "_LAPSE_SECONDS", -1.0)
@@ -166,7 +195,7 @@ def test_a_harbour_out_of_reach_says_so_once_and_goes_on(port, monkeypatch, capl
 
 
 def test_what_is_kept_is_renewed_until_it_is_let_go(port, monkeypatch):
-    monkeypatch.setattr(module, "_UNUSED_SECONDS", 0.01)
+    monkeypatch.setattr(module, "_TEND_SECONDS", 0.01)
     harbour = Harbour()
     heard = threading.Semaphore(0)
     end = harbour.keep(heard.release)

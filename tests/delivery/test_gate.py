@@ -57,7 +57,7 @@ def test_a_lane_s_own_limit_holds_beside_its_relay_s(desk):  # noqa: F811
 
 def test_recipients_are_counted_when_they_are_known(desk):  # noqa: F811
     configured(desk, limits={"recipients": 4}, relays={"default": {"limits": "4 recipients/min"}})
-    first = desk.accept("a@x.test", "b@x.test", "c@x.test")
+    first = desk.accept("a@x.test", "b@x.test", "c@x.test", priority=0)
     second = desk.accept("d@x.test", "e@x.test")
     desk.drain()
     assert states(desk, first + second) == {"sent": 1, "deferred": 1}
@@ -300,7 +300,7 @@ def test_a_slice_that_ends_while_it_waits_for_a_limit_lets_others_go_on(desk):  
     configured(desk, relays={"default": {"limits": "2/s"}})
     desk.slice_seconds = 0.2
     desk.accept(count=9)
-    desk.ledger.ring(LANE)
+    desk.ledger.bells.ring(LANE)
     desk.drain()
     assert desk.ledger.stats(LANE).paused_ms == 0
     assert desk.rung, "somebody else is to go on"
@@ -313,7 +313,7 @@ def test_a_process_without_a_link_lets_others_hear_the_bell_and_leaves_the_lane_
     assert isinstance(held, Pass)
     desk.slice_seconds = 0.2
     mails = desk.accept(count=3)
-    desk.ledger.ring(LANE)
+    desk.ledger.bells.ring(LANE)
     desk.drain()
     assert states(desk, mails) == {"ready": 3}
     assert desk.rung == [LANE]

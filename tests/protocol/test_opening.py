@@ -65,6 +65,12 @@ def test_a_server_that_refuses_ehlo_for_now_is_not_asked_again() -> None:
     assert (error.phase, error.code, error.enhanced_code, error.is_retryable) == (Phase.EHLO, 451, "4.3.0", True)
 
 
+def test_why_a_server_closes_before_any_mail_is_told() -> None:
+    error = refused(b"421 4.7.0 Too many connections, ask postmaster@mx.example\r\n")
+    assert "Too many connections" in str(error)
+    assert "postmaster@" not in str(error)
+
+
 @pytest.mark.parametrize(
     ("greeting", "kind"),
     [

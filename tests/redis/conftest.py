@@ -55,9 +55,9 @@ class Rig:
         (outcome,) = self.ledger.accept(LANE, [mail]).outcomes
         return outcome
 
-    def batch(self, *, answering: bool = False, **want: int) -> Batch:
+    def batch(self, *, answering: bool = False, waited: bool = False, **want: int) -> Batch:
         wanted = Claiming(**{"limit": 100, "max_bytes": 10**6, "lease_ms": 60_000, "max_attempts": 10, **want})
-        return self.ledger.claim(LANE, wanted, answering=answering)
+        return self.ledger.claim(LANE, wanted, answering=answering, waited=waited)
 
     def claim(self, **want: int) -> Claim:
         """Claim exactly one mail."""

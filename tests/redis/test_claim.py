@@ -170,10 +170,10 @@ def test_a_drain_that_leaves_work_is_told_to_ring_for_another(rig: Rig) -> None:
 
 
 def test_a_bell_can_be_taken_once(rig: Rig) -> None:
-    assert rig.ledger.ring(LANE)
-    assert not rig.ledger.ring(LANE)
+    assert rig.ledger.bells.ring(LANE)
+    assert not rig.ledger.bells.ring(LANE)
     rig.batch(answering=True)
-    assert rig.ledger.ring(LANE)
+    assert rig.ledger.bells.ring(LANE)
     assert 0 < rig.redis.pttl(rig.keys.bell) <= 5000
 
 

@@ -22,7 +22,8 @@ TRANSITIONS = {"accept", "claim", "mark_dot", "settle", "turn", "release", "rene
     "bury",
     "stats",
     "cancel",
-    "answer",
+    "wait",
+    "hand_on",
     "postpone",
     "rest",
     "resume",
@@ -145,8 +146,9 @@ def test_a_script_gets_as_many_keys_as_its_header_names(rig: Rig) -> None:
     rig.ledger.renew("news", [first, second, third], 1000)
     rig.ledger.release("news", [first, second, third], Pause(1, 1, "why"))
     rig.ledger.sweep("news")
-    rig.ledger.ring("news")
-    rig.ledger.answer("news")
+    rig.ledger.bells.ring("news")
+    rig.ledger.bells.wait("news", "who", 1, answering=True)
+    rig.ledger.bells.hand_on("news", "who")
     rig.ledger.pauses.rest("news", 1, "why")
     rig.ledger.postpone("news", [first, second, third], [1, 1, 1])
     rig.ledger.pauses.by_hand_ms("news")

@@ -107,7 +107,7 @@ def test_no_worker_side_call_is_the_first_to_fail_on_a_full_server(rig: Rig, ful
         "settle": lambda: rig.settle(claim, "-", error="later"),
         "release": lambda: rig.ledger.release(LANE, [claim], Pause(1, 1, "why")),
         "sweep": lambda: rig.ledger.sweep(LANE),
-        "ring": lambda: rig.ledger.ring(LANE),
+        "ring": lambda: rig.ledger.bells.ring(LANE),
     }[script]()
 
 
@@ -126,7 +126,7 @@ def test_a_server_that_is_not_there_is_told_by_one_error(tmp_path: Path, rig: Ri
             lambda: ledger.accept(LANE, [mail]),
             lambda: ledger.claim(LANE, Claiming(1, 1, 1, 1), answering=True),
             lambda: ledger.sweep(LANE),
-            lambda: ledger.ring(LANE),
+            lambda: ledger.bells.ring(LANE),
             lambda: ledger.read(mail.id),
             lambda: ledger.stats(LANE),
             lambda: ledger.wait_ended(mail.id, timeout=0),
@@ -144,7 +144,7 @@ def test_a_server_that_hangs_is_given_up_in_time(tmp_path: Path) -> None:
             Redis(unix_socket_path=str(tmp_path / "s"), **options) as hanging,
             pytest.raises(LedgerUnavailableError, match="in time"),
         ):
-            Ledger(hanging).ring(LANE)
+            Ledger(hanging).bells.ring(LANE)
 
 
 def test_a_mail_whose_acceptance_was_not_answered_can_be_accepted_again(rig: Rig) -> None:

@@ -14,3 +14,9 @@ local function ring(ttl, is_work)
   if paused() > 0 or not (is_work or redis.call('ZCARD', READY) > 0) then return 0 end
   return redis.call('SET', BELL, '1', 'NX', 'PX', ttl) and 1 or 0
 end
+
+-- Who claims has heard the bell (1), or waited for the others (2): those who came meanwhile have gone again.
+local function end_waiting(how)
+  if how == '1' or how == '2' and redis.call('GET', BELL) == IN_VAIN then redis.call('DEL', BELL) end
+  if how == '2' then redis.call('DEL', WAITER) end
+end

@@ -9,5 +9,9 @@ local UNTOLD = PREFIX .. 'untold'
 -- ('6:shop-17'; '6:' is nobody's).
 local TURNS = PREFIX .. 'turns'
 
+-- Who waits until mails may be sent, so that nobody else need do so; and what a bell holds that was heard by others
+-- meanwhile: it is not rung again for a moment, and calls nobody.
+local WAITER, IN_VAIN = PREFIX .. 'waiter', '0'
+
 -- The record of a mail that the script itself took from one of the lane's sets: same hash tag, same Cluster slot.
 local function record_of(id) return PREFIX .. 'm:' .. id end

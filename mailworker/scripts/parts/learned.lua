@@ -1,8 +1,8 @@
 -- What a relay has taught: a hash with `rate` (a second, in thousandths), `at` (when it was taught), `ceiling` (what was
 -- sent when it complained), `hold` (until when it asked to be left alone), `pinned`, `tat`, and a slot of counts for
 -- each of the last seconds. Left alone, the rate creeps up again, and faster once it is past twice the ceiling; where
--- nobody needs half of that, it is forgotten, so that it never jumps.
-local CREEP_A_MINUTE, FASTER, SECONDS_KEPT, LONGEST_HOLD = 1.1, 2, 10, 3600000
+-- nobody needs half of that, it is forgotten, so that it never jumps. At once goes what is due in BURST ms.
+local CREEP_A_MINUTE, FASTER, SECONDS_KEPT, LONGEST_HOLD, BURST = 1.1, 2, 10, 3600000, 200
 
 -- How many a second were sent of late.
 local function pace(held)

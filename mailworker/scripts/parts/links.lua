@@ -1,7 +1,7 @@
 -- Who may be connected: a sorted set of holders by the end of their leases, and a hash `has/wants/since` of each: since
 -- when it has some, or has none. What was learnt of the most: `most`, `at`, when, and `least`, to which complaints of
 -- the moment that began `from` then may lower it. Each quiet while it grows by one again.
-local QUIET, LONGEST_LEASE = 300000, 60000
+local QUIET, LONGEST_LEASE, IN_EARNEST = 300000, 60000, 400
 
 local function bury(leases, held)
   local dead = redis.call('ZRANGEBYSCORE', leases, '-inf', int(NOW))
@@ -23,8 +23,8 @@ local function most_links(learnt, configured)
   return math.min(most, configured)
 end
 
--- Look at all others: how many links they have, how many of them have some, and how many none; who asks; how many have
--- had some for longer than it, or waited for longer.
+-- Look at all others: how many links they have, how many of them have some, and how many wait in earnest, not in passing;
+-- at who asks; and how many have had some for longer than it, or waited for longer.
 local function look_around(held, who)
   local seen = {others = 0, holders = 0, hungry = 0, before = 0}
   local flat, mine = redis.call('HGETALL', held), redis.call('HGET', held, who)
@@ -35,10 +35,10 @@ local function look_around(held, who)
     its, when = tonumber(its or 0), tonumber(when or NOW)
     if flat[n] ~= who then
       seen.others = seen.others + its
-      if its > 0 then seen.holders = seen.holders + 1 else seen.hungry = seen.hungry + 1 end
-      if (its > 0) == (seen.has > 0) and (when < seen.since or when == seen.since and flat[n] < who) then
-        seen.before = seen.before + 1
-      end
+      local waits = its == 0 and NOW - when >= IN_EARNEST
+      if its > 0 then seen.holders = seen.holders + 1 elseif waits then seen.hungry = seen.hungry + 1 end
+      local is_alike = seen.has > 0 and its > 0 or seen.has == 0 and waits
+      if is_alike and (when < seen.since or when == seen.since and flat[n] < who) then seen.before = seen.before + 1 end
     end
   end
   return seen

@@ -4,7 +4,7 @@
 --          open and so cannot give away yet, ms of the lease, most that is configured
 -- ANSWERS  how many it may have now, how many all have, the most in force, how many others wait for one
 -- PARTS    clock links
-local TURN, WAITING = 15000, 3000
+local TURN, WAITING = 15000, 1200
 local who, want, allowed, open = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local lease, configured = tonumber(ARGV[5]), tonumber(ARGV[6])
 redis.call('HDEL', KEYS[2], '') -- needs no memory: from here on a full server refuses nothing to this script

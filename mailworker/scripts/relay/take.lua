@@ -20,7 +20,7 @@ for b = 1, #KEYS - 3 do
   for item, cost in string.gmatch(ARGV[4 * b + 3], '(%d+)=(%d+)') do add(tonumber(item), tonumber(cost)) end
 end
 local step = taught.rate and 1000 / taught.rate
-local tat = step and sane_tat(taught.tat, 1000 + 2 * step)
+local tat = step and sane_tat(taught.tat, BURST + 2 * step)
 
 local line = who == '' and {rivals = 0, ahead = 0} or line_at(KEYS[2], KEYS[3], who)
 local share, owed = share_of(items, buckets, own, line.rivals), 0
@@ -28,7 +28,7 @@ local share, owed = share_of(items, buckets, own, line.rivals), 0
 -- The ms until an item might go behind so many who stand in line, and whether that is for what the line is for.
 local function wait_of(item, ahead)
   local wait, for_others = 0, taught.hold
-  if step then wait = math.max(0, math.ceil(tat + (owed + ahead) * step - NOW - math.max(0, 1000 - step))) end
+  if step then wait = math.max(0, math.ceil(tat + (owed + ahead) * step - NOW - math.max(0, BURST - step))) end
   for _, each in ipairs(of[item]) do
     local bucket, cost = unpack(each)
     local it = wait_in(bucket, cost, bucket.is_own and ahead or 0)

@@ -9,7 +9,7 @@ CANDIDATES := python3 python3.14 python3.13 python3.12 python3.11
 USABLE := import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))
 PYTHON = $(firstword $(foreach p,$(CANDIDATES),$(shell $(p) -c '$(USABLE)' >/dev/null 2>&1 && echo $(p))))
 
-.PHONY: demo test dev fuzz chaos model check lint types imports format lock docs-table coverage bench setup clean
+.PHONY: demo test dev fuzz chaos fleet model check lint types imports format lock docs-table coverage bench setup clean
 .DEFAULT_GOAL := demo
 
 demo: setup
@@ -31,6 +31,12 @@ fuzz: setup
 # Half an hour of faults at random; exit code 1 and the evidence if a promise was broken.
 chaos: setup
 	$(BIN)/python -m tests.chaos --mails 200000 --faults 1000 --json .chaos.json
+
+# Fifty workers for a minute on relays that throttle, refuse, die and heal; exit code 1 if a promise was not kept. It
+# wants a machine that has nothing else to do.
+fleet: setup
+	$(BIN)/python -m tests.fleet --workers 50 --seconds 60 --json .fleet.json
+	$(BIN)/python -m tests.fleet --workers 50 --seconds 60 --kinds dead --calm
 
 # Thousands of stories about one lane: workers, sweeps, crashes and people in any order. A quarter of an hour.
 model: setup
@@ -85,4 +91,4 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 clean:
-	rm -rf .venv .mailworker .fuzz dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .servers .import_linter_cache .coverage* .chaos.json
+	rm -rf .venv .mailworker .fuzz dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .servers .import_linter_cache .coverage* .chaos.json .fleet.json

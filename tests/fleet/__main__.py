@@ -1,0 +1,63 @@
+"""A fleet on one machine: `python -m tests.fleet --workers 50 --seconds 60 --seed 1`.
+
+Exit code 1 if a promise was not kept. `--json` has the findings; `--keep` leaves logs and what the relays saw.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+
+from tests.fleet.stage.play import KINDS, Plan, Play
+from tests.fleet.stage.verdicts import Finding, broken, findings
+
+
+def table(found: list[Finding]) -> str:
+    """A row for each finding."""
+    rows = [("kind", "what", "found", "promised", "")]
+    marks = {None: "", True: "kept", False: "NOT KEPT"}
+    rows += [(each.kind, each.what, each.found, each.promised, marks[each.is_kept]) for each in found]
+    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
+    return "\n".join("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows)
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(prog="python -m tests.fleet", description=__doc__)
+    options.add_argument("--workers", type=int, default=50)
+    options.add_argument("--seconds", type=float, default=60.0)
+    options.add_argument("--seed", default="1")
+    options.add_argument("--kinds", default=",".join(KINDS), help="separated by commas")
+    options.add_argument("--waiting", type=int, default=100_000, help="mails in the lane of the dead relay")
+    options.add_argument("--calm", action="store_true", help="kill no worker and leave Redis alone")
+    options.add_argument("--json", type=Path)
+    options.add_argument("--keep", type=Path, help="leave logs and what the relays saw in this folder")
+    chosen = options.parse_args()
+    kinds = tuple(chosen.kinds.split(","))
+    if unknown := set(kinds) - set(KINDS):
+        options.error(f"no such kind: {', '.join(sorted(unknown))}; these are: {', '.join(KINDS)}")
+    folder = chosen.keep or Path(tempfile.mkdtemp(prefix="fleet-"))
+    folder.mkdir(parents=True, exist_ok=True)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(3))  # so that nothing is left running
+    load = os.getloadavg()[0]
+    plan = Plan(chosen.workers, chosen.seconds, chosen.seed, kinds, chosen.waiting, not chosen.calm)
+    told = Play(plan, folder).run()
+    found = findings(told)
+    faults = f"{told.kills} workers killed, {told.restarts} restarts of Redis, {told.freezes} times frozen"
+    logged = f"{told.log_lines} lines logged as warning or worse; load of the machine {load:.1f} before the run"
+    sys.stdout.write("\n".join([table(found), faults, logged, ""]))
+    if chosen.json:
+        whole = {"plan": asdict(plan), "load": load, "faults": faults, "log_lines": told.log_lines}
+        whole["findings"] = [asdict(each) for each in found]
+        chosen.json.write_text(json.dumps(whole, indent=1))
+    if not chosen.keep:
+        shutil.rmtree(folder)
+    sys.exit(1 if broken(found) else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,210 @@
+"""What a run of the stage proves: each promise, what was found, and whether it was kept."""
+
+from bisect import bisect_left
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from tests.fleet.stage.play import LIMIT, SMALL, THROTTLE, Told
+
+SLOT_MS = 10
+# At the relay a mail arrives later than it was granted, and not each as late as the other: whatever was granted within
+# this time before a window may arrive in it.
+_LATE_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Finding:
+    """`is_kept` None: a figure, which promises nothing. `is_timed`: a machine with too much to do may not keep it."""
+
+    kind: str
+    what: str
+    found: str
+    promised: str = ""
+    is_kept: bool | None = None
+    is_timed: bool = False
+
+
+def most_within(times: Sequence[float], window: float) -> int:
+    """The most of these sorted times in any window."""
+    return max((bisect_left(times, at + window) - place for place, at in enumerate(times)), default=0)
+
+
+def findings(told: Told) -> list[Finding]:
+    by_kind = {
+        "limit": _limit,
+        "throttle": _throttle,
+        "cap": _cap,
+        "crowd": _crowd,
+        "dead": _dead,
+        "failover": _failover,
+    }
+    return [finding for kind in told.plan.kinds for finding in by_kind[kind](told)]
+
+
+def broken(found: Sequence[Finding]) -> list[Finding]:
+    return [finding for finding in found if finding.is_kept is False]
+
+
+def _calm(told: Told, times: Sequence[float]) -> list[float]:
+    begin, end = (told.began + seconds for seconds in told.plan.calm)
+    return [at for at in times if begin <= at < end]
+
+
+def _mails(told: Told, relay: str) -> list[float]:
+    return sorted(at for at, _, _ in told.relays[relay]["mails"])
+
+
+def _per_second(told: Told, times: Sequence[float]) -> float:
+    begin, end = told.plan.calm
+    return len(_calm(told, times)) / (end - begin)
+
+
+def _percentile(values: Sequence[float], share: float) -> float:
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else float("nan")
+
+
+def _limit(told: Told) -> Iterator[Finding]:
+    slots: defaultdict[int, int] = defaultdict(int)
+    by_worker: Counter[str] = Counter()
+    begin, end = (int((told.began + s + told.wall_offset) * 1000 / SLOT_MS) for s in told.plan.calm)
+    for worker, relay, slot, count in told.grants:
+        if relay == "limit":
+            slots[slot] += count
+            by_worker[worker] += count if begin <= slot < end else 0
+    granted = [slot for slot, count in sorted(slots.items()) for _ in range(count)]
+    most = most_within(granted, 101)
+    yield Finding("limit", "granted in any second, at most", str(most), f"<= {LIMIT}", most <= LIMIT)
+    used = sum(count for slot, count in slots.items() if begin <= slot < end) / (LIMIT * (end - begin) * SLOT_MS / 1000)
+    yield Finding("limit", "of the limit used while all is calm", f"{used:.1%}", ">= 98 %", used >= 0.98, is_timed=True)
+    mails = _mails(told, "limit")
+    for what, times in (("calm", _calm(told, mails)), ("the whole run", mails)):
+        most = most_within(times, 1.0)
+        bound = int(LIMIT * (1 + _LATE_SECONDS))
+        yield Finding("limit", f"arrived in any second, {what}", str(most), f"<= {bound}", most <= bound, is_timed=True)
+    workers = [by_worker[f"w{n}"] for n in range(told.plan.workers)]
+    mean = sum(workers) / len(workers)
+    yield Finding("limit", "mails a worker, least / mean / most", f"{min(workers)} / {mean:.0f} / {max(workers)}")
+    arrived = {sender: at for at, _, sender in told.relays["limit"]["mails"] if sender.startswith("small")}
+    calm_end = told.began + told.plan.calm[1]
+    waits = [arrived[name] - at for name, at in told.small_at.items() if name in arrived and at < calm_end - 3]
+    slow = _percentile(waits, 1.0)
+    told_of = f"p50 {_percentile(waits, 0.5):.2f} s, p99 {_percentile(waits, 0.99):.2f} s, most {slow:.2f} s"
+    yield Finding(
+        "limit",
+        f"{SMALL} mails a second of a small lane beside a backlog",
+        told_of,
+        "p50 < 2 s",
+        _percentile(waits, 0.5) < 2,
+        is_timed=True,
+    )
+    missing = len(told.small_at) - len(arrived)
+    yield Finding("limit", "of the small lane not arrived when the run ended", f"{missing} of {len(told.small_at)}")
+
+
+def _throttle(told: Told) -> Iterator[Finding]:
+    relay = told.relays["throttle"]
+    taken, refused = _per_second(told, _mails(told, "throttle")), _per_second(told, relay["throttled"])
+    yield Finding(
+        "throttle",
+        "taken a second by a relay that stands " + str(THROTTLE),
+        f"{taken:.1f}",
+        ">= 40 %",
+        taken >= 0.4 * THROTTLE,
+        is_timed=True,
+    )
+    share = refused / max(1e-9, taken + refused)
+    yield Finding(
+        "throttle", "of the mails refused as too fast", f"{share:.1%}", "<= 10 %", share <= 0.1, is_timed=True
+    )
+
+
+def _cap(told: Told) -> Iterator[Finding]:
+    relay = told.relays["cap"]
+    yield Finding(
+        "cap", "connections at once, at most", str(relay["peak"]), f"<= {told.plan.cap}", relay["peak"] <= told.plan.cap
+    )
+    yield Finding("cap", "connections made, mails taken", f"{len(relay['let_in'])}, {len(relay['mails'])}")
+    workers = len({worker for _, worker, _ in relay["mails"]})
+    yield Finding("cap", "workers that had a turn", f"{workers} of {told.plan.workers}")
+
+
+def _crowd(told: Told) -> Iterator[Finding]:
+    relay = told.relays["crowd"]
+    calm = len(_calm(told, relay["crowded"]))
+    seconds = told.plan.calm[1] - told.plan.calm[0]
+    yield Finding(
+        "crowd",
+        f"refused by a relay that stands {told.plan.crowd}: at first, then while calm",
+        f"{len(relay['crowded']) - calm}, {calm}",
+        "<= 1 a second",
+        calm <= seconds,
+        is_timed=True,
+    )
+    yield Finding("crowd", "connections at once, at most; mails taken", f"{relay['peak']}, {len(relay['mails'])}")
+
+
+def _dead(told: Told) -> Iterator[Finding]:
+    plan, relay = told.plan, told.relays["dead"]
+    healed = told.moments["heal dead"]
+    tries = [at for at in relay["dead"] if at < healed]
+    recoveries = (healed - told.began) / plan.recovery_seconds
+    steady = [at for at in tries if at > told.began + 2 * plan.recovery_seconds]
+    # A worker that is killed with a probe, or a Redis that is away, costs one more.
+    allowed = int(recoveries) + 2 + told.kills // 4
+    yield Finding(
+        "dead",
+        f"tries at first, and then in {recoveries:.0f} recovery times",
+        f"{len(tries) - len(steady)}, {len(steady)}",
+        f"<= {allowed}",
+        len(steady) <= allowed,
+    )
+    burnt = sum(attempts > 0 for attempts in told.attempts)
+    yield Finding(
+        "dead",
+        f"mails waiting; with an attempt burnt, of {len(told.attempts)} looked at",
+        f"{plan.waiting}; {burnt}",
+        "0",
+        burnt == 0 and bool(told.attempts),
+    )
+    mails = _mails(told, "dead")
+    after = next((at - healed for at in mails if at > healed), float("inf"))
+    bound = plan.recovery_seconds + 1.5
+    yield Finding(
+        "dead", "seconds from healed to the first mail", f"{after:.2f}", f"<= {bound:g}", after <= bound, is_timed=True
+    )
+    if plan.kinds == ("dead",):
+        seconds = told.cpu["at end"] - told.cpu["at begin"]
+        for who in ("workers", "redis"):
+            used = (told.cpu[f"{who} end"] - told.cpu[f"{who} begin"]) / seconds
+            yield Finding("dead", f"CPU of {who} meanwhile, of one core", f"{used:.2%}")
+
+
+def _failover(told: Told) -> Iterator[Finding]:
+    died, healed = told.moments["die first"], told.moments["heal first"]
+    first, second = _mails(told, "first"), _mails(told, "second")
+    both = sorted([*first, *second])
+    around = [at for at in both if died - 1 <= at <= died + 5]
+    gap = max((later - earlier for earlier, later in pairwise(around)), default=float("inf"))
+    yield Finding(
+        "failover",
+        "longest pause of the lane while the first relay dies",
+        f"{gap:.2f} s",
+        "<= 2 s",
+        gap <= 2,
+        is_timed=True,
+    )
+    before = [at for at in second if told.began + told.plan.calm[0] < at < died]
+    yield Finding("failover", "by the second while the first works", str(len(before)))
+    back = next((at - healed for at in first if at > healed), float("inf"))
+    bound = told.plan.recovery_seconds + 1.5
+    yield Finding(
+        "failover",
+        "seconds from healed to the first mail by it",
+        f"{back:.2f}",
+        f"<= {bound:g}",
+        back <= bound,
+        is_timed=True,
+    )

@@ -131,6 +131,13 @@ class OAuth2Token(SecretModel):
     expires_at: AwareDatetime | None = None
     token_endpoint: str | None = None
 
+    @field_validator("access_token")
+    @classmethod
+    def _can_be_sent(cls, token: SecretStr) -> SecretStr:
+        if not _TOKEN.fullmatch(token.get_secret_value()):
+            raise ValueError("a token holds visible ASCII only (RFC 6750)")
+        return token
+
     def needs_refresh(self, now: datetime | None = None) -> bool:
         """Whether it ends within five minutes of `now`, or has ended."""
         return self.expires_at is not None and self.expires_at - REFRESH_EARLY <= (now or datetime.now(UTC))

@@ -190,6 +190,7 @@ def test_many_threads_make_one_request(tokens, known):
         (302, b"", ProtocolError, ErrorKind.UNEXPECTED_RESPONSE, False),
         (200, b"<html>", ProtocolError, ErrorKind.INVALID_RESPONSE, True),
         (200, {"access_token": ""}, ProtocolError, ErrorKind.INVALID_RESPONSE, True),
+        (200, {"access_token": "x\r\nQUIT"}, ProtocolError, ErrorKind.INVALID_RESPONSE, True),
         (200, {"access_token": "x", "expires_in": "soon"}, ProtocolError, ErrorKind.INVALID_RESPONSE, True),
         (200, [], ProtocolError, ErrorKind.INVALID_RESPONSE, True),
         (200, b"[" * 60_000, ProtocolError, ErrorKind.INVALID_RESPONSE, True),

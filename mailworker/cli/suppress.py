@@ -122,7 +122,13 @@ def import_(file: TextIO, lane: str | None, reason: str, expires: float | None) 
     faults: list[str] = []
     until = None if expires is None else int((dt.datetime.now(dt.UTC).timestamp() + expires * 86_400) * 1000)
     rows = _rows(file, {"lane": lane or "", "reason": reason}, until, faults)
-    done = suppress.load(rows, lambda count: click.echo(f"\r{count} addresses", err=True, nl=False))
+    try:
+        done = suppress.load(rows, lambda count: click.echo(f"\r{count} addresses", err=True, nl=False))
+    except (UnicodeDecodeError, csv.Error) as error:
+        click.echo("", err=True)
+        raise click.ClickException(
+            "the file is no CSV in UTF-8: save it so, and import it again (what could be read was imported)"
+        ) from error
     click.echo("", err=True)
     click.echo(f"{done} suppressed")
     if faults:

@@ -104,6 +104,12 @@ def test_rows_that_cannot_be_read_are_told_and_the_others_are_imported():
     assert set(held()) == {"ann@example.org", "zoe@example.org"}
 
 
+def test_a_file_of_another_encoding_is_refused_with_its_cure(tmp_path):
+    path = tmp_path / "list.csv"
+    path.write_bytes("ann@example.org\n".encode("utf-16"))
+    assert "save it so" in run("import", str(path), exit_code=1).stderr
+
+
 def test_thousands_are_imported_with_progress():
     given = "".join(f"u{n}@example.org\n" for n in range(1_200))
     result = run("import", "-", given=given)

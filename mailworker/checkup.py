@@ -67,8 +67,11 @@ class Finding:
         return not self.problem
 
 
-def examine(config: SmtpConfig, preset: Preset | None = None) -> Finding:
-    """Connect without logging in, then with; tell what was found. Raises nothing that a server can cause."""
+def examine(config: SmtpConfig, preset: Preset | None = None, largest: int = 0) -> Finding:
+    """Connect without logging in, then with; tell what was found. Raises nothing that a server can cause.
+
+    `largest`: so many bytes a mail may have, by the settings.
+    """
     began = time.monotonic()
     finding = Finding(config.place, config.tls.value)
     try:
@@ -77,7 +80,9 @@ def examine(config: SmtpConfig, preset: Preset | None = None) -> Finding:
     except SmtpError as error:
         finding = replace(finding, problem=explained(error, config))
     advice = preset.advice if preset is not None and (finding.problem or config.credentials is None) else ()
-    return replace(finding, seconds=time.monotonic() - began, advice=advice, remarks=tuple(_remarks(finding)))
+    return replace(
+        finding, seconds=time.monotonic() - began, advice=advice, remarks=tuple(_remarks(finding, config, largest))
+    )
 
 
 def send_test(config: SmtpConfig, sender: str, recipient: str) -> str:
@@ -98,7 +103,7 @@ def explained(error: SmtpError, config: SmtpConfig) -> str:
     if plain and (error.phase is None or error.phase <= Phase.STARTTLS):
         return plain.format(host=config.host, place=config.place)
     code = f" (it said {error.code}{' ' + error.enhanced_code if error.enhanced_code else ''})" if error.code else ""
-    return f"{error.message}{code}"
+    return f"{error.message}{code}".replace("tls_config.", "")
 
 
 def _look(finding: Finding, config: SmtpConfig) -> Finding:
@@ -130,11 +135,26 @@ def _log_in(finding: Finding, config: SmtpConfig) -> Finding:
         if taken:
             told = f"the relay refuses its best mechanism and takes {taken[0]}: set auth_method to {taken[0]!r}"
         else:
-            told = explained(error, config)
+            told = explained(error, config) + _way_to_log_in(error, finding)
         return replace(finding, mechanisms_tried=tried, problem=told)
     return replace(
         finding, login=masked_address(as_whom) if as_whom and "@" in as_whom else as_whom, mechanism=mechanism
     )
+
+
+def _way_to_log_in(error: SmtpError, finding: Finding) -> str:
+    if error.kind is not ErrorKind.AUTH_METHOD_NOT_SUPPORTED:
+        return ""
+    offered = _offered(finding)
+    if not offered:
+        return "; leave username and password out if it wants none, else try another port, 587 or 465"
+    return "; it takes access tokens: set oauth_provider" if offered & {"XOAUTH2", "OAUTHBEARER"} else ""
+
+
+def _offered(finding: Finding) -> set[str]:
+    """Give the mechanisms on offer."""
+    lines = [line.upper().replace("=", " ").split() for line in finding.offers]
+    return {mechanism for line in lines if line[:1] == ["AUTH"] for mechanism in line[1:]}
 
 
 def _attempt(config: SmtpConfig, method: AuthMethod | None = None) -> tuple[str | None, str | None]:
@@ -155,7 +175,7 @@ def _attempt(config: SmtpConfig, method: AuthMethod | None = None) -> tuple[str 
 
 def _others(finding: Finding, config: SmtpConfig, first: SmtpError) -> Iterator[tuple[str, str]]:
     """Try every mechanism on offer that passwords can go by, each once: some servers take one and not another."""
-    offered = {word for line in finding.offers for word in line.upper().replace("=", " ").split()}
+    offered = _offered(finding)
     if not isinstance(config.credentials, Credentials) or config.credentials.kind is not CredentialKind.PASSWORD:
         return
     if config.auth_method is not None:
@@ -172,7 +192,7 @@ def _others(finding: Finding, config: SmtpConfig, first: SmtpError) -> Iterator[
                 yield method.value, "accepted"
 
 
-def _remarks(finding: Finding) -> Iterator[str]:
+def _remarks(finding: Finding, config: SmtpConfig, largest: int) -> Iterator[str]:
     """Say what is not wrong yet, or not as one might think."""
     if finding.certificate_until:
         left = finding.certificate_until - datetime.now(UTC)
@@ -180,3 +200,7 @@ def _remarks(finding: Finding) -> Iterator[str]:
             yield f"the certificate ends in {max(0, left.days)} days"
     if finding.banner and finding.tls_version is None:
         yield "nothing is encrypted on this link"
+    if finding.max_bytes and finding.max_bytes < largest:
+        yield f"it takes mails of {finding.max_bytes} bytes at most, and limits.message_bytes, {largest}, allows more"
+    if config.credentials is None and _offered(finding):
+        yield "it offers a login, and none is configured"

@@ -63,7 +63,7 @@ def check(name: str, recipient: str | None, sender: str | None, as_json: bool) -
     sender = sender or (relay.username if relay.username and "@" in relay.username else None)
     if recipient and not sender:
         raise click.UsageError("--from: who sends the test mail? The user name is no address")
-    finding = examine(config, relay.provider)
+    finding = examine(config, relay.provider, runtime.settings.limits.message_bytes)
     if recipient and sender and finding.is_well:
         try:
             finding = dataclasses.replace(finding, sent=send_test(config, sender, recipient))

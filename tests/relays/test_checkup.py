@@ -55,6 +55,25 @@ def test_a_relay_that_works_is_told_with_all_it_offers(relay, issued, kind):
         assert server.taken == []
 
 
+def test_what_may_go_wrong_later_is_remarked(relay, issued, configure):
+    with Sink(tls=issued("localhost"), user=USER, max_size=20_000_000) as server:
+        relay(server)
+        remarks = " ".join(told("relay", "check")["remarks"])
+        assert "none is configured" in remarks
+        assert "limits.message_bytes" not in remarks
+        configure(LIMITS__MESSAGE_BYTES="20000001")
+        assert "limits.message_bytes" in " ".join(told("relay", "check")["remarks"])
+
+
+@pytest.mark.parametrize(
+    ("offered", "cure"), [((), "leave username and password out"), (("AUTH XOAUTH2",), "set oauth_provider")]
+)
+def test_a_password_that_cannot_be_used_there_is_told_with_its_cure(relay, issued, *, offered, cure):
+    with Sink(tls=issued("localhost"), without_mechanisms=("PLAIN", "LOGIN"), capabilities=offered) as server:
+        relay(server, USERNAME="ann", PASSWORD="hush")
+        assert cure in told("relay", "check", status=1)["problem"]
+
+
 def test_a_test_mail_goes_out_only_where_it_is_asked_for(relay, issued):
     with Sink(tls=issued("localhost"), user=USER) as server:
         relay(server, USERNAME="ann", PASSWORD="hush")

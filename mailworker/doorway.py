@@ -15,7 +15,7 @@ from mailworker.links import Berth, Harbour
 from mailworker.relay import smtp_config
 from mailworker.relay_settings import LaneSettings, RelaySettings
 from mailworker.sealing import KeyRing
-from mailworker.settings import Settings, SettingsError
+from mailworker.settings import Settings
 from mailworker.tokens import SharedTokens
 from smtp_transport.config import SmtpConfig
 
@@ -62,14 +62,14 @@ class Doorway:
 
 
 def shared_config(name: str, settings: Settings, redis: Redis, ring: KeyRing) -> SmtpConfig:
-    """Translate a relay's settings for its client, with the tokens that all processes share where it takes those."""
+    """Translate a relay's settings for its client, with the tokens that all processes share where it takes those.
+
+    Raises SettingsError.
+    """
     relay, tokens = settings.relays[name], None
     if relay.oauth_provider:
         keys = FleetKeys(settings.redis.prefix)
-        try:
-            tokens = SharedTokens(name, relay, Server(redis).run, keys, ring)
-        except ValueError as error:
-            raise SettingsError(f"relays.{name}: oauth: {error}") from None
+        tokens = SharedTokens(name, relay, Server(redis).run, keys, ring)
     return smtp_config(name, relay, tokens)
 
 

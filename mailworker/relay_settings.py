@@ -25,7 +25,7 @@ from pydantic import (
 
 from mailworker.policy.hours import Hours
 from mailworker.policy.presets import Preset, preset_named
-from mailworker.policy.rates import DomainRate, Rate
+from mailworker.policy.rates import DomainRate, Rate, no_window_twice
 from mailworker.policy.routes import Route
 from mailworker.policy.tenants import Share, no_tenant_twice
 from mailworker.policy.warmup import WarmUp
@@ -35,7 +35,9 @@ from mailworker.record import MOST_ATTEMPTS, InDoubt
 class Section(BaseModel):
     """What all sections have in common: frozen, no unknown names, and no value in an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", hide_input_in_errors=True, use_attribute_docstrings=True, allow_inf_nan=False
+    )
 
 
 def is_this_machine(host: str) -> bool:
@@ -50,7 +52,9 @@ def is_this_machine(host: str) -> bool:
 
 
 def _items(value: object) -> object:
-    """Read a list as the environment gives it."""
+    """Read a list as the environment gives it. Raises ValueError for what is neither a list nor such a text."""
+    if not isinstance(value, str | list | tuple):
+        raise ValueError("write a text, with commas between several, or a list of texts")  # noqa: TRY004 - pydantic's
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
@@ -64,16 +68,23 @@ def _each(parse: Callable[[str], Any]) -> BeforeValidator:
     return BeforeValidator(read)
 
 
+def _routes(value: object) -> object:
+    """Read a lane's relays, also where they stand in a list of a file: `["ses", "sendgrid"]`."""
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        value = ", ".join(value)
+    return Route.parse_all(value) if isinstance(value, str) else value
+
+
 _Written = PlainSerializer(lambda items: ", ".join(map(str, items)), return_type=str)
-Rates = Annotated[tuple[Rate, ...], _each(Rate.parse), _Written]
-DomainRates = Annotated[tuple[DomainRate, ...], _each(DomainRate.parse), _Written]
+Rates = Annotated[tuple[Rate, ...], _each(Rate.parse), AfterValidator(no_window_twice), _Written]
+DomainRates = Annotated[tuple[DomainRate, ...], _each(DomainRate.parse), AfterValidator(no_window_twice), _Written]
 Spans = Annotated[tuple[Hours, ...], _each(Hours.parse), _Written]
 Paths = Annotated[tuple[Path, ...], BeforeValidator(_items)]
 Shares = Annotated[tuple[Share, ...], _each(Share.parse), AfterValidator(no_tenant_twice), _Written]
 Counts = Annotated[tuple[int, ...], BeforeValidator(_items), _Written]
 Routes = Annotated[
     tuple[Route, ...],
-    BeforeValidator(lambda value: Route.parse_all(value) if isinstance(value, str) else value),
+    BeforeValidator(_routes),
     PlainSerializer(Route.write_all, return_type=str),
 ]
 
@@ -115,7 +126,7 @@ class RelaySettings(Section):
     allow_plaintext: bool = False
     """Speak without TLS to a host that is not this machine."""
     ca_certs: Paths = ()
-    """Files or folders of certificates to trust besides the system's."""
+    """Files or folders of certificates to trust instead of the system's."""
     server_name: str | None = None
     """The name that the certificate must bear, if it is not `host`."""
     max_connections: int = Field(5, ge=1, le=20)

@@ -29,7 +29,9 @@ def unknown_in_table(models: Models, table: Mapping[str, Any], source: str) -> I
     """Tell of each name in a file's table that is no setting; `source` is where the file is."""
     for path in _leaves(table, ()):
         known = [".".join(each) for each in _paths(models, path)]
-        if ".".join(path) not in known:
+        if _is_section(models, path):
+            yield f"{source}: {'.'.join(path)} is a section: write [{'.'.join(path)}], and its settings below"
+        elif ".".join(path) not in known:
             near = nearest(".".join(path), known)
             yield f"{source}: {'.'.join(path)} is not a setting" + (f"; did you mean {near}?" if near else "")
 
@@ -45,6 +47,13 @@ def _leaves(table: Mapping[str, Any], above: tuple[str, ...]) -> Iterator[tuple[
             yield from _leaves(value, (*above, name))
         else:
             yield (*above, name)
+
+
+def _is_section(models: Models, path: Sequence[str]) -> bool:
+    """Whether a single value stands where settings should."""
+    model = models.get(path[0])
+    is_table = get_origin(model) is _TABLE
+    return len(path) <= (2 if is_table else 1) and (is_table or hasattr(model, "model_fields"))
 
 
 def _paths(models: Models, path: Sequence[str]) -> Iterator[tuple[str, ...]]:

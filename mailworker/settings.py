@@ -8,7 +8,7 @@ A name that is not known stops the program and tells the nearest one that is.
 
 import os
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from mailworker.keys import check_lane
-from mailworker.place import parse_place
+from mailworker.place import check_broker, parse_place
 from mailworker.policy.rates import Rate
 from mailworker.relay_settings import LaneSettings, RelaySettings, Section
 from mailworker.setting_names import nearest, unknown_in_environment, unknown_in_table
@@ -51,7 +51,7 @@ class RedisSettings(Section):
 
     @field_validator("url")
     @classmethod
-    def _known_scheme(cls, url: SecretStr) -> SecretStr:
+    def _leads_somewhere(cls, url: SecretStr) -> SecretStr:
         parse_place(url.get_secret_value())
         return url
 
@@ -74,6 +74,13 @@ class BrokerSettings(Section):
     """Where the tasks of `link`, `link_error`, chains and chords are published; by default where the bells are."""
     timeout_seconds: float = Field(3.0, gt=0, le=60)
     """How long publishing a bell may take; a lost bell only costs a moment."""
+
+    @field_validator("url", "callback_url")
+    @classmethod
+    def _known_transport(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None and url.get_secret_value():
+            check_broker(url.get_secret_value())
+        return url
 
     @field_validator("foreign_queue")
     @classmethod
@@ -191,7 +198,10 @@ class Settings(BaseSettings):
     @classmethod
     def _default_lane(cls, lanes: dict[str, LaneSettings]) -> dict[str, LaneSettings]:
         for name in lanes:
-            check_lane(name)
+            try:
+                check_lane(name)
+            except ValueError as error:
+                raise ValueError(f"{name!r}: {error}") from None
         return {"default": LaneSettings(), **lanes}
 
     @model_validator(mode="after")
@@ -230,7 +240,7 @@ class Settings(BaseSettings):
                 if route.relay not in self.relays:
                     near = nearest(route.relay, self.relays)
                     hint = f"did you mean {near!r}? " if near else ""
-                    known = f"{hint}There are {', '.join(sorted(self.relays))}"
+                    known = f"{hint}There are {', '.join(sorted(self.relays))}" if self.relays else "There are none"
                     yield f"lanes.{name}.relay names relay {route.relay!r}, which is not configured; {known}"
             yield from self._faults_of_limits(f"lanes.{name}", lane.limits)
 
@@ -323,7 +333,8 @@ def load_settings() -> Settings:
 
 def _read_file(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        # A mark at the file's beginning is what some editors of Windows put there.
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise SettingsError(f"{CONFIG_NAME}: cannot read {path}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -333,8 +344,12 @@ def _read_file(path: Path) -> dict[str, Any]:
 def _tell(fault: Any) -> str:
     place = ".".join(str(part) for part in fault["loc"])
     name = PREFIX + "__".join(str(part).upper() for part in fault["loc"])
-    what = str(fault["msg"]).removeprefix("Value error, ")
-    return f"{name} (or {place} in the file): {what}" if place else what
+    return f"{name} (or {place} in the file): {reason_of(fault)}" if place else reason_of(fault)
+
+
+def reason_of(fault: Mapping[str, Any]) -> str:
+    """Say what pydantic found, in its words or ours."""
+    return str(fault["msg"]).removeprefix("Value error, ")
 
 
 def _by(relay: RelaySettings) -> str:

@@ -17,13 +17,13 @@ from pydantic import SecretStr
 
 from mailworker.fleet import FleetKeys, Run, TokenAnswer, Tokens
 from mailworker.ledger import LedgerError
+from mailworker.relay import oauth_client
 from mailworker.relay_settings import RelaySettings
 from mailworker.sealing import KeyRing, SealError
 from smtp_transport.credentials import REFRESH_EARLY, AuthMethod, Credentials, NotPickled, OAuth2Token
 from smtp_transport.errors import AuthenticationError, ErrorKind, SmtpConnectionError, SmtpError
-from smtp_transport.oauth import ClientCredentialsProvider, OAuth2Client, RefreshTokenProvider
+from smtp_transport.oauth import ClientCredentialsProvider, RefreshTokenProvider
 
-_ASK_SECONDS = 15.0
 # Leave to fetch outlasts the fetching, and waiting outlasts the leave of one that died.
 _LEAVE_MS, _WAIT_SECONDS = 20_000, 25.0
 # A token of which nobody said how long it lives.
@@ -44,7 +44,7 @@ class SharedTokens(NotPickled):
         self._relay = relay
         self._username = settings.username
         self._settings = settings
-        self._client = oauth_client(settings)
+        self._client = oauth_client(relay, settings)
         self._ring = ring
         self._tokens = Tokens(run, keys.token(relay, _account(settings, ring)))
         self._given = threading.local()
@@ -143,21 +143,6 @@ class SharedTokens(NotPickled):
             return question()
         except LedgerError as error:
             raise TokenUnavailableError(f"the ledger, which keeps the token, cannot be asked: {error}") from None
-
-
-def oauth_client(settings: RelaySettings) -> OAuth2Client:
-    """Make a relay's client of its token endpoint. Raises ValueError for what is none."""
-    told: dict[str, Any] = {"ca_file": settings.oauth_ca_file, "timeout": _ASK_SECONDS}
-    if settings.oauth_token_endpoint:
-        told["token_endpoint"] = settings.oauth_token_endpoint
-    if settings.oauth_scope:
-        told["scope"] = settings.oauth_scope
-    client_id, secret = settings.oauth_client_id or "", settings.oauth_client_secret
-    if settings.oauth_provider == "google":
-        return OAuth2Client.google(client_id, secret, **told)
-    if settings.oauth_provider == "microsoft":
-        return OAuth2Client.microsoft(client_id, secret, settings.oauth_tenant, **told)
-    return OAuth2Client(client_id=client_id, client_secret=secret, **told)
 
 
 def _account(settings: RelaySettings, ring: KeyRing) -> str:

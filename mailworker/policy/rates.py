@@ -1,8 +1,9 @@
 """Rates as people write them: "14/s", "100 recipients/min", "50000/day burst 200"."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 _WINDOWS: Final = {"s": 1, "sec": 1, "second": 1, "m": 60, "min": 60, "minute": 60, "h": 3600, "hour": 3600, "d": 86400}
 _WINDOWS_LONG: Final = {"day": 86400}
@@ -65,3 +66,17 @@ class DomainRate:
     def fits(self, domain: str) -> bool:
         """Whether it is about this domain, given in lower case."""
         return self.domain in {"*", domain}
+
+
+_Rates = TypeVar("_Rates", bound=Sequence[Rate] | Sequence[DomainRate])
+
+
+def no_window_twice(rates: _Rates) -> _Rates:
+    """Give the rates back. Raises ValueError where two count the same, so that a mail would count twice in one."""
+    seen: dict[tuple[str, int, bool], Rate | DomainRate] = {}
+    for each in rates:
+        domain, rate = (each.domain, each.rate) if isinstance(each, DomainRate) else ("", each)
+        other = seen.setdefault((domain, rate.window_seconds, rate.of_recipients), each)
+        if other is not each:
+            raise ValueError(f"'{other}' and '{each}' count the same in the same time; keep the smaller one")
+    return rates

@@ -20,6 +20,7 @@ def options_of(**sections: dict[str, str]) -> dict:
     ("url", "kind", "hosts", "master", "plain"),
     [
         ("redis://h:1/2", "server", (), "", "redis://h:1/2"),
+        ("redis:///3", "server", (), "", "redis:///3"),
         ("unix:///run/x.sock?db=1", "server", (), "", "unix:///run/x.sock?db=1"),
         ("sentinel://a,b:7/m?db=3", "sentinel", (("a", 26379), ("b", 7)), "m", "redis://a:26379?db=3"),
         ("sentinels://u:p%40@[::1]:5/my-m", "sentinel", (("[::1]", 5),), "my-m", "rediss://u:p%40@[::1]:5"),
@@ -44,6 +45,12 @@ def test_a_url_says_where_a_redis_is(url, kind, hosts, master, plain):
         ("sentinel:///m", "hosts"),
         ("cluster://a,,b", "hosts"),
         ("cluster://a/1", "database 0"),
+        ("redis://h:1/mail", "number of a database"),
+        ("redis://h:99999/0", "hosts"),
+        ("redis://h:port/0", "hosts"),
+        ("redis://a,b/0", "number of a database"),
+        ("redis://:p/w@h:1/0", "%2F"),
+        ("rediss://:p#w@h:1/0", "%23"),
     ],
 )
 def test_a_url_that_leads_nowhere_is_refused_with_its_cure(url, why):
@@ -98,7 +105,7 @@ def test_replicas_are_not_waited_for_in_a_cluster():
         RedisSettings(url="cluster://a", replicas=1)
 
 
-@pytest.mark.parametrize("url", ["redis://h?nonsense=1", "sentinel://h/m?nonsense=1", "redis://h:port/0"])
+@pytest.mark.parametrize("url", ["redis://h?nonsense=1", "sentinel://h/m?nonsense=1"])
 def test_a_parameter_that_nobody_knows_is_found_before_the_first_call(url):
     with pytest.raises(SettingsError, match="MAILWORKER_REDIS__URL"):
         connect(RedisSettings(url=url), 1)

@@ -101,6 +101,38 @@ def test_a_broken_file_is_told(monkeypatch, tmp_path):
     assert "not a TOML file" in fault(monkeypatch, MAILWORKER_CONFIG=str(path))
 
 
+def test_limits_that_do_not_count_the_same_stand_side_by_side(monkeypatch):
+    monkeypatch.setenv("MAILWORKER_RELAYS__DEFAULT__LIMITS", "10/s, 20 recipients/s, 100/min")
+    monkeypatch.setenv("MAILWORKER_RELAYS__DEFAULT__DOMAIN_LIMITS", "* 1/s, a.example 1/s, a.example 60/min")
+    monkeypatch.setenv("MAILWORKER_LIMITS__RECIPIENTS", "20")
+    relay = load_settings().relays["default"]
+    assert (len(relay.limits), len(relay.domain_limits)) == (3, 3)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('[relays]\ndefault = "ses:eu-west-1"', "[relays.default]"),
+        ("[lanes]\nbulk = 3", "[lanes.bulk]"),
+        ('redis = "redis://x"', "[redis]"),
+        ("[relays.default]\nlimits = 14", "relays.default.limits"),
+        ("relays = {}", "There are none"),
+        ('[lanes."Big Bulk"]\nrelay = "default"', "'Big Bulk'"),
+    ],
+)
+def test_a_value_of_the_wrong_shape_is_told_with_the_right_one(monkeypatch, tmp_path, text, told):
+    path = tmp_path / "mail.toml"
+    path.write_text(text)
+    assert told in fault(monkeypatch, MAILWORKER_CONFIG=str(path))
+
+
+def test_a_file_may_come_from_windows_and_name_relays_in_a_list(monkeypatch, tmp_path):
+    path = tmp_path / "mail.toml"
+    path.write_bytes('\ufeff[relays.a]\r\n[relays.b]\r\n[lanes.default]\r\nrelay = ["a", "b"]\r\n'.encode())
+    monkeypatch.setenv("MAILWORKER_CONFIG", str(path))
+    assert load_settings().lanes["default"].relay == (Route("a", 0), Route("b", 1))
+
+
 def test_secrets_do_not_show(monkeypatch):
     monkeypatch.setenv("MAILWORKER_RELAYS__DEFAULT__USERNAME", "ann")
     monkeypatch.setenv("MAILWORKER_RELAYS__DEFAULT__PASSWORD", "hunter2")
@@ -157,7 +189,15 @@ def test_what_relays_and_lanes_may_do_is_written_in_words(monkeypatch, tmp_path)
     ("name", "value", "told"),
     [
         ("RELAYS__DEFAULT__LIMITS", "fast", "14/s"),
+        ("RELAYS__DEFAULT__LIMITS", "10/s, 20/s", "count the same"),
+        ("RELAYS__DEFAULT__LIMITS", "100/min, 9000/60s", "count the same"),
+        ("RELAYS__DEFAULT__DOMAIN_LIMITS", "* 1/s, a.example 2/s, a.example 3/s", "count the same"),
         ("RELAYS__DEFAULT__DOMAIN_LIMITS", "gmail.com", "gmail.com 20/s"),
+        ("BROKER__URL", "ampq://localhost", "amqp://"),
+        ("BROKER__URL", "localhost", "amqp://"),
+        ("BROKER__URL", "redis://localhost/x", "number of a database"),
+        ("REDIS__URL", "redis://localhost:6379/mail", "number of a database"),
+        ("WORKER__TIME_LIMIT_SECONDS", "inf", "finite"),
         ("RELAYS__DEFAULT__WARM_UP_DAILY", "50, 100", "must be set together"),
         ("LANES__DEFAULT__HOURS", "always", "mon-fri 08:00-20:00"),
         ("LANES__DEFAULT__TIME_ZONE", "Berlin", "Europe/Berlin"),

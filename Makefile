@@ -87,7 +87,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(if $(PYTHON),,$(error Python 3.11 or newer with venv and pip is needed. On Debian: apt install python3 python3-venv; or PYTHON=/path/to/python make ...))
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
 	@echo "Installing the locked dependencies into .venv (about a minute, once)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,embedded]"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,embedded,sentry]"
 	@touch $@
 
 clean:

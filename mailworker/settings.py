@@ -135,6 +135,14 @@ class EventSettings(Section):
     """Show mails from when they are accepted or cancelled, too, by those processes."""
 
 
+class SentrySettings(Section):
+    """Where the errors of workers are told, masked. Web processes are their application's own to watch."""
+
+    dsn: SecretStr | None = None
+    """By default what `SENTRY_DSN` says, if the extra `sentry` is installed; `SENTRY_ENVIRONMENT` and `SENTRY_RELEASE`
+    hold too."""
+
+
 class RetentionSettings(Section):
     """How long the records of ended mails are kept."""
 
@@ -180,6 +188,7 @@ class Settings(BaseSettings):
     worker: WorkerSettings = WorkerSettings()
     retention: RetentionSettings = RetentionSettings()
     events: EventSettings = EventSettings()
+    sentry: SentrySettings = SentrySettings()
 
     @classmethod
     def settings_customise_sources(

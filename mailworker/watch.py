@@ -20,6 +20,7 @@ from mailworker.ledger import Ledger, LedgerError, Sweep
 from mailworker.log import logger
 from mailworker.prefork import TaskPool
 from mailworker.pulse import Pulse
+from mailworker.sentry import report_to_sentry
 from mailworker.settings import SettingsError
 
 # So often it is looked for claims of the dead, at the start and after each death: a claim may still be on its way.
@@ -289,6 +290,7 @@ def _prepare_parent(sender: Any, **_: Any) -> None:
     app.share_board(sender.hostname)
     try:
         app.workshop.check_relays()
+        report_to_sentry(app.runtime.settings)
     except SettingsError as error:
         sys.stderr.write(f"{error}\n")
         raise SystemExit(2) from None

@@ -1,6 +1,6 @@
 """What a program needs of a client: the type to ask for, so that a test may hand in another."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -20,7 +20,7 @@ class MailClient(Protocol):
         """Send one email."""
         ...
 
-    def send_batch(self, emails: Sequence[AnyMessage], /) -> BatchSendResult:
+    def send_batch(self, emails: Iterable[AnyMessage], /) -> BatchSendResult:
         """Send several."""
         ...
 

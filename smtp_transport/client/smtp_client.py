@@ -55,6 +55,7 @@ class SmtpClient:
         `host_limits`, shared with other clients, bounds their connections together. `open` may be `Connection.open`
         with a `Dialer` of your own.
         """
+        _expect(config, SmtpConfig, "config")
         listening = config.observers + Observers(observers)
         if listening != config.observers:
             config = config.model_copy(update={"observers": listening})
@@ -78,7 +79,7 @@ class SmtpClient:
         return result
 
     def send_batch(
-        self, emails: Sequence[AnyMessage], options: DeliveryOptions | None = None, *, connections: int = 1
+        self, emails: Iterable[AnyMessage], options: DeliveryOptions | None = None, *, connections: int = 1
     ) -> BatchSendResult:
         """Send emails one after the other, over one connection as long as it lasts. Never raises `SmtpError`.
 
@@ -87,6 +88,9 @@ class SmtpClient:
         because no connection could be had has the error that said so.
         """
         started = time.monotonic()
+        if options is not None:
+            _expect(options, DeliveryOptions, "options")
+        emails = tuple(emails)
         ready = [self._outbox.ready(email, options) for email in emails]
         sent = iter(self._side_by_side([one for one in ready if isinstance(one, Ready)], connections))
         results = tuple(
@@ -186,6 +190,7 @@ class SmtpClient:
 
         Raises as `Connection.command` does, and the `SmtpError` that prevents a connection.
         """
+        _expect(command, Command, "command")
         with self._pool.acquire(check=True) as lease:
             return lease.connection.command(command)
 
@@ -215,6 +220,7 @@ class SmtpClient:
 
     def configure(self, pool: PoolConfig) -> None:
         """Change the pool's limits at run time."""
+        _expect(pool, PoolConfig, "pool")
         self._pool.configure(pool)
 
     def close_idle(self) -> None:
@@ -232,6 +238,9 @@ class SmtpClient:
             self._safeguards.end()
         return self._pool.close_all(timeout)
 
+    def __repr__(self) -> str:
+        return f"<SmtpClient of {self._pool.place}>"
+
     def __enter__(self) -> Self:
         return self
 
@@ -239,6 +248,12 @@ class SmtpClient:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.shutdown()
+
+
+def _expect(value: object, kind: type, name: str) -> None:
+    if not isinstance(value, kind):
+        told = f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
+        raise TypeError(f"{name} has to be of type {kind.__name__}, and this is {told}")
 
 
 def _met_a_closed_door(receipt: Receipt) -> bool:

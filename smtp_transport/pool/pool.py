@@ -73,6 +73,11 @@ class ConnectionPool:
         self._is_closed = False
         self._by_process: dict[int, Books] = {}
 
+    @property
+    def place(self) -> str:
+        """Where the server is: host and port."""
+        return self._config.place
+
     def acquire(self, timeout: float | None = None, *, check: bool = False, fresh: bool = False) -> PooledConnection:
         """Lease a connection; wait up to `timeout` seconds for a place (None: the configured time).
 

@@ -4,9 +4,12 @@ from smtp_transport import (
     CancelledError,
     ErrorKind,
     MessageError,
+    Noop,
     Phase,
     PoolConfig,
     SendResult,
+    SmtpClient,
+    SmtpConfig,
     SmtpConnectionError,
     SmtpError,
     Transaction,
@@ -372,4 +375,36 @@ def test_what_is_no_mail_is_told_by_its_type(client_for, nothing):
     with FaultServer(behaved()) as server, client_for(server) as client:
         with pytest.raises(TypeError, match=f"this is {type(nothing).__name__}"):
             client.send(nothing)
+        assert server.conversations == []
+
+
+def test_a_batch_may_be_made_while_it_is_asked_for(client_for, email):
+    with FaultServer(behaved("PIPELINING")) as server:
+        batch = client_for(server).send_batch(email(f"{name}@example.org") for name in "abc")
+    assert [result.accepted for result in batch.results] == [(f"{name}@example.org",) for name in "abc"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        (lambda _: SmtpClient("smtp.example.com"), "config has to be of type SmtpConfig, and this is str"),
+        (lambda _: SmtpClient(SmtpConfig), "config has to be of type SmtpConfig, and this is the class SmtpConfig"),
+        (
+            lambda client: client.send_batch([], {"priority": 3}),
+            "options has to be of type DeliveryOptions, and this is dict",
+        ),
+        (lambda client: client.command("NOOP"), "command has to be of type Command, and this is str"),
+        (lambda client: client.command(Noop), "command has to be of type Command, and this is the class Noop"),
+        (
+            lambda client: client.configure({"max_connections": 1}),
+            "pool has to be of type PoolConfig, and this is dict",
+        ),
+    ],
+)
+def test_what_a_client_cannot_use_is_told_before_anything_is_opened(client_for, wrong, told):
+    with FaultServer(behaved()) as server:
+        client = client_for(server)
+        with pytest.raises(TypeError, match=told):
+            wrong(client)
+        assert repr(client) == f"<SmtpClient of 127.0.0.1:{server.port}>"
         assert server.conversations == []

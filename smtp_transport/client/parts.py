@@ -1,4 +1,4 @@
-"""Work shared out to threads, each part done once, by as many threads as can be had."""
+"""Work shared out to threads, each part done once, by as many threads as can do some."""
 
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -11,22 +11,33 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def in_parts(items: Sequence[T], parts: int, work: Callable[[Sequence[T]], Sequence[R]]) -> list[R]:
+def in_parts(
+    items: Sequence[T],
+    parts: int,
+    attempt: Callable[[Sequence[T]], Sequence[R] | None],
+    work: Callable[[Sequence[T]], Sequence[R]],
+) -> list[R]:
     """Do the work on so many parts of the items side by side, one of them in this thread; give all results in order.
 
-    Raises what `work` raises, when all that was begun is over.
+    A thread whose `attempt` at a part gives None leaves it to the others and ends. What all have left is `work` for
+    this thread, in one go. Raises what they raise, when all that was begun is over.
     """
-    edges = [len(items) * part // parts for part in range(parts + 1)]
-    waiting = deque(enumerate(items[start:end] for start, end in pairwise(edges)))
-    done: dict[int, Sequence[R]] = {}
+    edges = list(pairwise(len(items) * part // parts for part in range(parts + 1)))
+    waiting = deque(range(parts))
+    done: dict[int, R] = {}
 
     def take_parts() -> None:
         while True:
             try:
-                number, part = waiting.popleft()
+                part = waiting.popleft()
             except IndexError:
                 return
-            done[number] = work(part)
+            start, end = edges[part]
+            results = attempt(items[start:end])
+            if results is None:
+                waiting.append(part)
+                return
+            done.update(enumerate(results, start))
 
     helpers: list[Future[None]] = []
     with ThreadPoolExecutor(parts, "send_batch") as threads:
@@ -37,4 +48,7 @@ def in_parts(items: Sequence[T], parts: int, work: Callable[[Sequence[T]], Seque
         take_parts()
         for helper in helpers:
             helper.result()
-    return [result for number in range(parts) for result in done[number]]
+    left = [position for part in sorted(waiting) for position in range(*edges[part])]
+    if left:
+        done.update(zip(left, work([items[position] for position in left]), strict=True))
+    return [done[position] for position in range(len(items))]

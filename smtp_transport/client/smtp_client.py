@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
+from itertools import chain
 from types import TracebackType
 from typing import Self
 
@@ -83,9 +84,9 @@ class SmtpClient:
     ) -> BatchSendResult:
         """Send emails one after the other, over one connection as long as it lasts. Never raises `SmtpError`.
 
-        With more `connections`, so many parts of the batch go side by side, as far as the pool has room; the results
-        are in the order of the emails all the same. `options` are for each of them. An email whose turn did not come
-        because no connection could be had has the error that said so.
+        With more `connections`, so many parts of the batch go side by side, as far as the pool has room and the server
+        allows; the results are in the order of the emails all the same. `options` are for each of them. An email whose
+        turn did not come because no connection could be had has the error that said so.
         """
         started = time.monotonic()
         if options is not None:
@@ -104,16 +105,25 @@ class SmtpClient:
         return refusal
 
     def _side_by_side(self, ready: Sequence[Ready], connections: int) -> list[SendResult | SmtpError]:
-        shares = min(connections, len(ready), self._pool.status().max_size)
-        if shares <= 1:
-            return self._send_all(ready)
-        return in_parts(ready, shares, self._send_all)
-
-    def _send_all(self, ready: Sequence[Ready]) -> list[SendResult | SmtpError]:
         for one in ready:
             self._hooks.started(one.message_id, len(one.transaction.envelope.recipients), one.has_attachments)
+        shares = min(connections, len(ready), self._pool.status().max_size)
+        return self._send_all(ready) if shares <= 1 else in_parts(ready, shares, self._send_part, self._send_all)
+
+    def _send_part(self, ready: Sequence[Ready]) -> list[SendResult | SmtpError] | None:
+        """Send a part of a batch; None if there is no connection for it, so that those that there are may carry it."""
+        outcomes = self._outcomes(ready)
+        first = next(outcomes)
+        if isinstance(first[1], SmtpError) and self._safeguards is None:
+            return None
+        return self._results(ready, chain((first,), outcomes))
+
+    def _send_all(self, ready: Sequence[Ready]) -> list[SendResult | SmtpError]:
+        return self._results(ready, self._outcomes(ready))
+
+    def _results(self, ready: Sequence[Ready], outcomes: Iterable[tuple[int, Outcome]]) -> list[SendResult | SmtpError]:
         results: dict[int, SendResult | SmtpError] = {}
-        for position, outcome in self._outcomes(ready):
+        for position, outcome in outcomes:
             one, duration = ready[position], 0.0
             if isinstance(outcome, SmtpError):
                 results[position] = outcome

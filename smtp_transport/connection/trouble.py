@@ -45,10 +45,9 @@ def refused(reply: Reply, phase: Phase) -> SmtpError:
 
     The server's own words are often the only clue, so they are told, shortened and with addresses masked.
     """
-    words = _masked(" ".join(reply.lines))
     if reply.code == 421:
-        gone = shutdown(reply, phase)
-        return gone if not words else ProtocolError(f"{gone.message}: {words}", gone.kind, *gone.args[2:])
+        return shutdown(reply, phase)
+    words = _masked(" ".join(reply.lines))
     told = f"the server refused, while {phase.telling}: {words or 'no reason given'}"
     if reply.code == 530:
         return AuthenticationError(told, ErrorKind.AUTHENTICATION_REQUIRED, reply.code, reply.enhanced, phase)
@@ -66,8 +65,9 @@ def _masked(words: str) -> str:
 
 
 def shutdown(reply: Reply, phase: Phase | None) -> ProtocolError:
-    """Make an error of a 421."""
-    while_ = f", while {phase.telling}" if phase else ""
-    return ProtocolError(
-        f"the server closes the connection{while_}", ErrorKind.SERVER_SHUTDOWN, reply.code, reply.enhanced, phase
-    )
+    """Make an error of a 421, with the server's words: "too many connections" and "going down" have other cures."""
+    words = _masked(" ".join(reply.lines))
+    told = "the server closes the connection" + (f" ({words})" if words else "")
+    if phase is not None:
+        told += f", while {phase.telling}"
+    return ProtocolError(told, ErrorKind.SERVER_SHUTDOWN, reply.code, reply.enhanced, phase)

@@ -66,9 +66,14 @@ def test_a_server_that_refuses_ehlo_for_now_is_not_asked_again() -> None:
 
 
 def test_why_a_server_closes_before_any_mail_is_told() -> None:
-    error = refused(b"421 4.7.0 Too many connections, ask postmaster@mx.example\r\n")
-    assert "Too many connections" in str(error)
-    assert "postmaster@" not in str(error)
+    said = b"421 4.7.0 Too many connections, ask postmaster@mx.example\r\n"
+    for error in (
+        refused(said),
+        refused(*GREETED, said),
+        refused(*GREETED, b"250-mx\r\n250 STARTTLS\r\n", "STARTTLS", said, tls="starttls"),
+    ):
+        assert "closes the connection (Too many connections, ask ***), while" in str(error)
+        assert error.kind is ErrorKind.SERVER_SHUTDOWN
 
 
 @pytest.mark.parametrize(

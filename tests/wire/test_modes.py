@@ -14,6 +14,7 @@ from smtp_transport import (
     Vrfy,
     WireMode,
 )
+from smtp_transport.observation import SendDone, SendStarted
 from smtp_transport.protocol.commands import Data
 from smtp_transport.testing import Behave, FaultPlan, FaultServer, Raw, Say, Stall, behaved
 
@@ -43,6 +44,21 @@ def test_a_batch_may_go_over_several_connections_at_once_and_keeps_its_order(cli
         (to,) for to in MANY if to != MANY[7]
     ]
     assert sum(conversation.verbs.count("MAIL") for conversation in server.conversations) == 25
+
+
+def test_a_server_that_takes_fewer_connections_gets_the_batch_over_those(client_for, email):
+    seen = []
+    for taken in ([behaved(*FAST)] * 2, [behaved(*FAST)], []):
+        with FaultServer(*taken, [Say("421 4.7.0 too many connections")]) as server:
+            seen.clear()
+            batch = client_for(server, observers=[seen.append]).send_batch([email(to) for to in MANY], connections=5)
+        assert batch.total == 25
+        assert [getattr(result, "accepted", None) for result in batch.results] == [
+            (to,) if taken else None for to in MANY
+        ]
+        assert all(taken or result.code == 421 for result in batch.results)
+        assert [sum(isinstance(event, kind) for event in seen) for kind in (SendStarted, SendDone)] == [25, 25]
+        assert sum(len(conversation.contents) for conversation in server.conversations) == (25 if taken else 0)
 
 
 def test_behind_a_full_link_the_rest_goes_over_others(client_for, email):

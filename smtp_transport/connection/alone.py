@@ -68,7 +68,8 @@ def fall(talk: Conversation, outgoing: Outgoing, error: SmtpError) -> None:
 
 def may_commit(outgoing: Outgoing, permit: Permit, phase: Phase) -> None:
     """Ask for permission; raises `CancelledError` if there is none."""
-    if outgoing.position not in permit((outgoing.position,)):
+    position = outgoing.fates.position
+    if position not in permit((position,)):
         raise CancelledError("the mail was not permitted to be committed", phase=phase)
 
 

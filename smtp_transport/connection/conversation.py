@@ -6,7 +6,7 @@ is read before the failure is believed: the reason usually is in it.
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
 from smtp_transport.config import TlsConfig
@@ -26,6 +26,7 @@ _LAST_WORDS: Final = 0.25
 """Seconds to read what a server had said before a write failed: it is already there, or it is not."""
 
 _END: Final = EndOfContent()
+_END_LINE: Final = _END.to_bytes()
 
 _DIAGNOSIS: Final = 1.0
 """Seconds in which a server that waits for TLS is told from one that is only slow."""
@@ -150,9 +151,13 @@ class Conversation:
             return bool(self._heard)
         machine = self._machine
         try:
-            has_failed = machine.failed
-            data = b"" if has_failed else self._unheard() or self._stream.read_now()
-            if data or has_failed:
+            if machine.quiet and self._came is None:
+                data = self._stream.read_now()
+                if not data:
+                    return False
+            else:
+                data = b"" if machine.failed else self._unheard() or self._stream.read_now()
+            if data or machine.failed:
                 self._take(data)
         except SmtpError as error:
             raise self._broken(error, phase) from error
@@ -171,11 +176,11 @@ class Conversation:
             return self.hear()
         look = False
         for chunk in content if self.watch is None else self.watch.counted(content):
-            for start in range(0, len(chunk), _CHUNK):
+            for piece in _pieces(chunk):
                 if look and self.overhear(Phase.BODY):
                     return self.hear()
                 look = True
-                if not self._write(chunk[start : start + _CHUNK], attentive=True):
+                if not self._write(piece, attentive=True):
                     return self.hear()
         return None
 
@@ -186,7 +191,7 @@ class Conversation:
         """
         if self.watch is not None:
             self.watch.poured(len(content))
-        if not self._write(content + _END.to_bytes(), attentive=True):
+        if not self._write(content + _END_LINE, attentive=True):
             return False
         if self.watch is None and self._machine.may_leap(ENDED):
             self._heard.extend(self._landed(ENDED, 1, lambda: (_END,)) or ())
@@ -232,21 +237,17 @@ class Conversation:
         """Write, piece by piece; False if it failed, which is kept."""
         write = self._stream.write
         try:
-            start, end = 0, len(data)
-            while True:
-                piece = data[start : start + _CHUNK] if end > _CHUNK else data
+            for piece in (data,) if len(data) <= _CHUNK else _pieces(data):
                 if attentive:
-                    write(piece, self._deadline(), attentive=True)
+                    write(piece, time.monotonic() + self.patience, attentive=True)
                 else:
-                    write(piece, self._deadline())
-                start += _CHUNK
-                if start >= end:
-                    return True
+                    write(piece, time.monotonic() + self.patience)
         except SmtpError as error:
             # Its frames hold what was written, and that may be a password.
             self._write_failure = error.with_traceback(None)
             self._write_failure.__context__ = None
             return False
+        return True
 
     def _listen(self, at_least: Phase | None) -> None:
         machine = self._machine
@@ -308,6 +309,10 @@ class Conversation:
             self.watch.broke(error)
         self.close()
         return error
+
+
+def _pieces(data: bytes) -> Iterator[bytes]:
+    return (data[start : start + _CHUNK] for start in range(0, len(data), _CHUNK))
 
 
 def _closed_by(whom: str) -> SmtpConnectionError:

@@ -7,7 +7,6 @@ from smtp_transport.connection.trouble import refused
 from smtp_transport.phase import Phase
 from smtp_transport.protocol.commands import Data, Rset
 from smtp_transport.protocol.machine import ASKED, NAMED, NAMED_TOO, OPENED
-from smtp_transport.reply import Reply
 
 
 def announce_in_lockstep(talk: Conversation, outgoing: Outgoing) -> bool:
@@ -22,24 +21,30 @@ def announce_in_lockstep(talk: Conversation, outgoing: Outgoing) -> bool:
             raise refused(reset, Phase.MAIL)
     announced = outgoing.announcement
     mail, *named = outgoing.head.splitlines(keepends=True)
-    reply = _told(talk, talk.leap(OPENED, 1, mail, lambda: (announced.mail,)))
-    if not reply.is_positive:
-        fates.settle(whom, Phase.MAIL, reply)
-        return False
+    if talk.leap(OPENED, 1, mail, lambda: (announced.mail,)) is None:
+        reply = talk.hear()
+        if not reply.is_positive:
+            fates.settle(whom, Phase.MAIL, reply)
+            return False
+    is_wanted = _name(talk, outgoing, named)
+    if not is_wanted or outgoing.in_one_chunk:
+        return is_wanted
+    if talk.leap(ASKED, 1, DATA, lambda: (Data(),)) is None:
+        reply = talk.hear()
+        if not reply.is_ready_for_data:
+            fates.settle(whom, Phase.DATA, reply)
+            return False
+    return True
+
+
+def _name(talk: Conversation, outgoing: Outgoing, lines: list[bytes]) -> bool:
+    """Say each RCPT; True if one was accepted."""
     leap = NAMED
-    for number, (position, line) in enumerate(zip(whom, named, strict=True)):
-        reply = _told(talk, talk.leap(leap, 1, line, lambda: (announced.rcpts[number],)))  # noqa: B023 - called now or never
-        if reply.is_positive:
-            leap = NAMED_TOO
-        else:
-            fates.settle((position,), Phase.RCPT, reply)
-    if not outgoing.is_wanted or outgoing.in_one_chunk:
-        return outgoing.is_wanted
-    reply = _told(talk, talk.leap(ASKED, 1, DATA, lambda: (Data(),)))
-    if not reply.is_ready_for_data:
-        fates.settle(whom, Phase.DATA, reply)
-    return reply.is_ready_for_data
-
-
-def _told(talk: Conversation, replies: list[Reply] | None) -> Reply:
-    return talk.hear() if replies is None else replies[0]
+    for number, (position, line) in enumerate(zip(outgoing.whom, lines, strict=True)):
+        if talk.leap(leap, 1, line, lambda: (outgoing.announcement.rcpts[number],)) is None:  # noqa: B023 - called now or never
+            reply = talk.hear()
+            if not reply.is_positive:
+                outgoing.fates.settle((position,), Phase.RCPT, reply)
+                continue
+        leap = NAMED_TOO
+    return leap is NAMED_TOO

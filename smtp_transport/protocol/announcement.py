@@ -4,6 +4,7 @@ Law: both are the same. The lines of a plain mail are put together here in one g
 not plain goes through the commands.
 """
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
@@ -12,6 +13,8 @@ from smtp_transport.protocol.commands import BodyType, Mail, Parameters, Rcpt
 from smtp_transport.protocol.grammar import is_mailbox
 
 _BETWEEN: Final = ">\r\nRCPT TO:<"
+_is_sender = functools.lru_cache(maxsize=64)(is_mailbox)
+"""The same few send again and again."""
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -50,7 +53,7 @@ class Announcement:
     def to_bytes(self) -> bytes:
         """Write all lines. Raises `MessageError` or `ProtocolError` for what the commands cannot be made of."""
         sender, recipients = self.sender, self.recipients
-        is_plain = not (self.smtputf8 or self.parameters or self.wishes) and is_mailbox(sender)
+        is_plain = not (self.smtputf8 or self.parameters or self.wishes) and _is_sender(sender)
         # A mailbox without SMTPUTF8 is printable ASCII, and too short to reach the limit of a line.
         if is_plain and (is_mailbox(recipients[0]) if len(recipients) == 1 else all(map(is_mailbox, recipients))):
             size = "" if self.size is None else f" SIZE={self.size}"

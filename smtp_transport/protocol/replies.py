@@ -5,7 +5,7 @@ same `ProtocolError`. Nothing grows without bound.
 """
 
 import re
-from typing import Final
+from typing import Final, cast
 
 from smtp_transport.errors import ErrorKind, ProtocolError
 from smtp_transport.protocol import grammar
@@ -35,7 +35,7 @@ _KNOWN_LINE: Final = 128
 class ReplyReader:
     """Collects bytes until replies are complete."""
 
-    __slots__ = ("_code", "_failure", "_known", "_rest", "_texts")
+    __slots__ = ("_code", "_failure", "_known", "_rest", "_texts", "idle")
 
     def __init__(self) -> None:
         self._rest = b""
@@ -43,11 +43,9 @@ class ReplyReader:
         self._texts: list[str] = []
         self._known: dict[bytes, Reply] = {}
         self._failure: ProtocolError | None = None
-
-    @property
-    def idle(self) -> bool:
+        # A field, because it is asked for several times with every reply.
+        self.idle = True
         """Whether nothing is half-read. If this is False when TLS is to begin, somebody injected plaintext."""
-        return not self._rest and not self._texts and self._failure is None
 
     @property
     def failed(self) -> bool:
@@ -76,6 +74,8 @@ class ReplyReader:
             self._failure = failure
             if not replies:
                 raise
+        finally:
+            self.idle = not self._rest and not self._texts and self._failure is None
         return replies
 
     def agreed(self, data: bytes, count: int, *, asks: bool = False) -> list[Reply] | None:
@@ -83,26 +83,24 @@ class ReplyReader:
 
         Otherwise None, and nothing was taken. What `feed` gives for these bytes is the same.
         """
+        if not self.idle:
+            return None
         if count == 1:
             known = self._known.get(data[:-1])
-            hoped = known is not None and (known.code == 354 if asks else known.is_positive)
-            if hoped and known is not None and data.endswith(b"\n") and self.idle:
-                return [known]
+            if known is not None and data.endswith(b"\n"):
+                return [known] if (known.code == 354 if asks else known.is_positive) else None
         lines = data.split(b"\n")
-        if lines.pop() or len(lines) != count or not self.idle or (asks and not lines[-1].startswith(b"354")):
+        if lines.pop() or len(lines) != count or data.count(b"\n2") + data.startswith(b"2") != count - asks:
             return None
-        if data.count(b"\n2") + data.startswith(b"2") != count - asks:
-            return None
-        found = list(map(self._known.get, lines))
-        replies = [reply for reply in found if reply is not None]
-        if len(replies) < count:
+        replies = list(map(self._known.get, lines))
+        if not all(replies):
             try:
                 # One that goes on (250-) would begin a longer reply.
-                new = [known or self._take(line) for line, known in zip(lines, found, strict=True) if line[3:4] != b"-"]
+                replies = [None if line[3:4] == b"-" else self._known.get(line) or self._take(line) for line in lines]
             except ProtocolError:
                 return None
-            replies = [reply for reply in new if reply is not None]
-        return replies if len(replies) == count else None
+        found = cast("list[Reply]", replies)
+        return found if all(replies) and (not asks or found[-1].code == 354) else None
 
     def _take(self, line: bytes) -> Reply | None:
         _check_length(line)

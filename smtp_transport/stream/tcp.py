@@ -85,12 +85,12 @@ class SocketStream:
             # Asked first, so that a peer that always has one more byte cannot hold the caller.
             left = _time_left(deadline, _READ_TIMEOUT)
             if waits:
-                self._wait(_READABLE, left)
+                self._wait_for_more(left)
             try:
                 data = self._socket.recv(most)
             except (BlockingIOError, ssl.SSLWantReadError):
                 if not waits:
-                    self._wait(_READABLE, left)
+                    self._wait_for_more(left)
             except ssl.SSLWantWriteError:
                 self._wait(_WRITABLE, left)
             except OSError as error:
@@ -124,19 +124,21 @@ class SocketStream:
         rest: bytes | memoryview = data
         self._owes = False
         while rest:
-            left = _time_left(deadline, _WRITE_TIMEOUT)
             try:
                 written = self._socket.send(rest)
                 if written == len(rest):
                     return
                 rest = memoryview(rest)[written:]
+                # So that a peer that takes one octet at a time cannot hold the caller.
+                _time_left(deadline, _WRITE_TIMEOUT)
             except (BlockingIOError, ssl.SSLWantWriteError):
+                left = _time_left(deadline, _WRITE_TIMEOUT)
                 if not attentive:
                     self._wait(_WRITABLE, left)
                 elif not self._wait(_WRITABLE | _READABLE, left) & _WRITABLE:
                     self._listen()
             except ssl.SSLWantReadError:
-                self._wait(_READABLE, left)
+                self._wait_for_more(_time_left(deadline, _WRITE_TIMEOUT))
             except OSError as error:
                 raise _broken(error) from None
 
@@ -199,7 +201,7 @@ class SocketStream:
             try:
                 wrapped.do_handshake()
             except ssl.SSLWantReadError:
-                self._wait(_READABLE, left)
+                self._wait_for_more(left)
             except ssl.SSLWantWriteError:
                 self._wait(_WRITABLE, left)
             except OSError as error:
@@ -222,17 +224,18 @@ class SocketStream:
         with suppress(OSError):
             self._socket.close()
 
-    def _wait(self, event: int, seconds: float) -> int:
-        """Give the events that came, 0 for none."""
-        if event == _READABLE:
-            poll = self._incoming
-            if self._owes and self._acknowledges:
-                self._acknowledge()
-        else:
-            poll = select.poll()
-            poll.register(self._socket, event)
-        happened = poll.poll(seconds * 1000)
+    def _wait_for_more(self, seconds: float) -> None:
+        """Wait until there is something to read, or so many seconds have passed."""
+        if self._owes and self._acknowledges:
+            self._acknowledge()
+        self._incoming.poll(seconds * 1000)
         self._owes = True  # under TLS what came may be half a record, which no `read` gives yet
+
+    def _wait(self, event: int, seconds: float) -> int:
+        """Wait for one of these events, and give those that came, 0 for none."""
+        poll = select.poll()
+        poll.register(self._socket, event)
+        happened = poll.poll(seconds * 1000)
         return happened[0][1] if happened else 0
 
     def _acknowledge(self) -> None:

@@ -203,6 +203,7 @@ class Untold:
     id: str
     state: MailState
     callbacks: bytes = field(repr=False)
+    ended_ms: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -161,7 +161,8 @@ class Ledger:
     def set_aside(self, lane: str, mails: Sequence[Unreadable]) -> tuple[str, ...]:
         """Put claimed mails aside that cannot be read here. Answers each mail's new state, or "fenced".
 
-        What may heal waits a minute, no attempt burnt, and is counted as unreadable; what may not is quarantined.
+        What may heal waits a minute, no attempt burnt, and is counted as unreadable, unless it was marked as sent:
+        then the claim runs out. What may not heal is quarantined.
         """
         records = self._records(self._keys(lane), [mail.id for mail in mails])
         arguments: list[bytes | str | int] = [self._keep]

@@ -26,14 +26,16 @@ class Outbox:
     def take(self, lane: str, limit: int, lease_ms: int) -> tuple[Untold, ...]:
         """Take up to `limit` mails that are due; they are due again after `lease_ms` unless they were told."""
         answers = self._server.run("untold", self._keys(lane).every, [limit, lease_ms])
-        return tuple(Untold(mail.decode(), MailState(state.decode()), blob) for mail, state, blob in answers)
+        return tuple(
+            Untold(mail.decode(), MailState(state.decode()), blob, int(ended)) for mail, state, blob, ended in answers
+        )
 
     def told(self, lane: str, mails: Sequence[Untold]) -> None:
         """Report that these ends were told."""
         if not mails:
             return
         keys = self._keys(lane)
-        each = [word for mail in mails for word in (mail.id, mail.state.value)]
+        each = [word for mail in mails for word in (mail.id, mail.state.value, mail.ended_ms)]
         self._server.run("told", [*keys.every, *(keys.record(mail.id) for mail in mails)], [self._keep, *each])
 
     def ring(self, lane: str) -> bool:

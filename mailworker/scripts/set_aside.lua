@@ -7,9 +7,11 @@ local answer = {}
 for n = 1, #KEYS - 8 do
   local record = KEYS[8 + n]
   local id, fence, why, may_heal = unpack(ARGV, 4 * n - 2, 4 * n + 1)
-  local state, held, expires = fields_of(record, 'state', 'fence', 'expires')
+  local state, held, expires, phase = fields_of(record, 'state', 'fence', 'expires', 'phase')
   if state ~= 'sending' or held ~= fence then
     answer[n] = 'fenced'
+  elseif may_heal == '1' and phase then
+    answer[n] = state -- perhaps sent: such a claim runs out
   elseif may_heal == '1' then
     add(record, 'attempts', -1)
     put_off(record, id, why, expires)

@@ -28,9 +28,10 @@ LANE = "news"
 EARLY = 1_700_000_000_000
 MOST_ATTEMPTS = 4
 HOMES = {"scheduled": "due", "deferred": "due", "ready": "ready", "sending": "claims"}
-PARKED = {"dead": "dead", "in_doubt": "in_doubt"}
+PARKED = ("dead", "in_doubt", "partial", "expired", "cancelled", "quarantined")
 COUNTED_AS = {"sent": "delivered"}
 SHARES = {"": 1, "a": 1, "b": 3}
+LEAVES = (("relay", 3), ("relay", 5))
 OWNERS = ("", "here:1", "here:2", "there:1")
 CHOICES = st.integers(0, 10**6)
 
@@ -52,6 +53,8 @@ class Mail:
     is_marked: bool = False
     is_expired: bool = False
     is_lease_over: bool = False
+    is_unreadable: bool = False
+    has_callbacks: bool = False
     duplicates: int = 0
     due: int = 0
 
@@ -80,6 +83,18 @@ class Model:
     has_bell: bool = False
     failures: int = 0
     is_paused: bool = False
+    # Why the lane is left alone, or was: "" for its relay's failures, None where nothing is known.
+    pause: str | None = None
+    # By id: whether somebody is telling it now.
+    untold: dict[str, bool] = attribute(default_factory=dict)
+    recalled: dict[str, int] = attribute(default_factory=dict)
+
+    @property
+    def is_paused_by_hand(self) -> bool:
+        return self.is_paused and self.pause == "hand"
+
+    def end_pause(self) -> None:
+        self.is_paused, self.failures, self.pause = False, 0, None
 
     def count(self, name: str) -> None:
         self.counts[name] = self.counts.get(name, 0) + 1
@@ -95,8 +110,14 @@ class Model:
         return True
 
     def finish(self, mail: Mail, state: str) -> None:
-        mail.state, mail.is_marked = state, False
+        mail.state, mail.is_marked, mail.is_unreadable = state, False, False
         self.count(COUNTED_AS.get(state, state))
+        if mail.has_callbacks:
+            self.untold[mail.id] = False
+
+    def expire(self, mail: Mail) -> None:
+        """Of what nobody could read somebody is to know."""
+        self.finish(mail, "quarantined" if mail.is_unreadable else "expired")
 
     def flag(self, mail: Mail) -> None:
         mail.duplicates += 1
@@ -154,11 +175,14 @@ class LedgerMachine(RuleBasedStateMachine):
         key=st.sampled_from(["", "", "a", "b", "c"]),
         tenant=st.sampled_from(sorted(SHARES)),
         is_later=st.booleans(),
+        callbacks=st.sampled_from([b"", b"whom"]),
     )
-    def accept(self, priority: int, recipients: int, key: str, tenant: str, *, is_later: bool) -> None:
+    def accept(
+        self, priority: int, recipients: int, key: str, tenant: str, *, is_later: bool, callbacks: bytes = b""
+    ) -> None:
         digest = hashlib.sha256(key.encode()).hexdigest() if key else None
         delay = 10**9 if is_later else 0
-        said = {"tenant": tenant, "share": SHARES[tenant]}
+        said = {"tenant": tenant, "share": SHARES[tenant], "callbacks": callbacks}
         mail = self.rig.new(priority=priority, recipients=recipients, key=digest, delay_ms=delay, **said)
         acceptance = self.ledger.accept(LANE, [mail])
         (outcome,) = acceptance.outcomes
@@ -173,6 +197,7 @@ class LedgerMachine(RuleBasedStateMachine):
         line = (0, 0) if is_later else self.place_for(1 + priority, tenant)
         self.model.mails[mail.id] = Mail(mail.id, priority, record.accepted_ms, "p" * recipients, state, line, tenant)
         self.model.mails[mail.id].due = record.due_ms or 0
+        self.model.mails[mail.id].has_callbacks = bool(callbacks)
         if key:
             self.model.keys[key] = mail.id
         self.news.append(mail)
@@ -201,7 +226,7 @@ class LedgerMachine(RuleBasedStateMachine):
             if len(expected) == limit:
                 break
             if mail.is_expired or mail.attempts == MOST_ATTEMPTS:
-                model.finish(mail, "expired" if mail.is_expired else "dead")
+                model.expire(mail) if mail.is_expired else model.finish(mail, "dead")
                 continue
             mail.state, mail.is_lease_over, mail.owner = "sending", False, owner
             mail.fence += 1
@@ -240,8 +265,12 @@ class LedgerMachine(RuleBasedStateMachine):
         assert self.ledger.settle(LANE, [verdict]) == (self.settled(claim, mail, letters, is_duplicate=is_duplicate),)
 
     @precondition(lambda self: self.claims)
-    @rule(told=st.lists(st.tuples(CHOICES, st.sampled_from("-pdbi")), max_size=3), marked=st.lists(CHOICES, max_size=3))
-    def turn(self, told: list[tuple[int, str]], marked: list[int]) -> None:
+    @rule(
+        told=st.lists(st.tuples(CHOICES, st.sampled_from("-pdbi")), max_size=3),
+        marked=st.lists(CHOICES, max_size=3),
+        leave=st.sampled_from([("", 0), *LEAVES]),
+    )
+    def turn(self, told: list[tuple[int, str]], marked: list[int], leave: tuple[str, int]) -> None:
         verdicts, states = [], []
         for choice, letter in told:
             claim, mail = self.some_claim(choice)
@@ -249,11 +278,13 @@ class LedgerMachine(RuleBasedStateMachine):
             verdicts.append(Settlement(claim, letters, delay_ms=10**9))
             states.append((claim, mail, letters))
         claims = [self.some_claim(choice) for choice in marked]
-        answer = self.ledger.turn(LANE, verdicts, [claim for claim, _ in claims], 60_000)
+        answer = self.ledger.turn(LANE, verdicts, [claim for claim, _ in claims], 60_000, leave)
         assert answer[0] == tuple(self.settled(*each, is_duplicate=False) for each in states)
-        assert answer[1] == tuple(mail.owns(claim) for claim, mail in claims)
+        is_stopped = self.model.is_paused_by_hand or self.model.recalled.get(leave[0], 0) > leave[1]
+        owned = tuple(mail.owns(claim) for claim, mail in claims)
+        assert answer[1] == (None if claims and is_stopped else owned)
         for claim, mail in claims:
-            if mail.owns(claim):
+            if mail.owns(claim) and not is_stopped:
                 mail.is_marked, mail.is_lease_over = True, False
 
     def settled(self, claim: Claim, mail: Mail, letters: str, *, is_duplicate: bool) -> str:
@@ -268,19 +299,22 @@ class LedgerMachine(RuleBasedStateMachine):
                 for old, new in zip(mail.letters, letters, strict=True)
             ),
         )
-        if mail.letters.count("d") > before.count("d"):
-            self.model.is_paused, self.model.failures = False, 0
+        if mail.letters.count("d") > before.count("d") and not self.model.pause:
+            self.model.end_pause()
         if is_owner and is_duplicate:
             self.model.flag(mail)
         if "p" not in mail.letters:
             self.model.finish(mail, ending_of(mail.letters))
             return mail.state
         if is_owner:
-            mail.state, mail.is_marked = "deferred", False
+            mail.state, mail.is_marked, mail.is_unreadable = "deferred", False, False
             self.model.count("deferred")
-            # The same call may have ended it since.
-            mail.due = int(self.rig.redis.zscore(self.rig.keys.due, mail.id) or 0)
+            self.note_when_due(mail)
         return mail.state if is_own else "fenced"
+
+    def note_when_due(self, mail: Mail) -> None:
+        # The same call may have ended it since.
+        mail.due = int(self.rig.redis.zscore(self.rig.keys.due, mail.id) or 0)
 
     @precondition(lambda self: self.claims)
     @rule(choice=CHOICES, is_pause=st.booleans(), is_unsent=st.booleans())
@@ -294,9 +328,12 @@ class LedgerMachine(RuleBasedStateMachine):
             if self.turns.knows(1 + mail.priority):
                 assert mail.line == (1 + mail.priority, self.turns.front(1 + mail.priority))
             mail.attempts -= 1
-        if is_pause and not self.model.is_paused:
+        if is_pause and not self.model.is_paused_by_hand:
+            if not self.model.is_paused:
+                self.model.pause = ""
+            # Who meets the same trouble at the same time counts once.
+            self.model.failures = max(0, self.model.failures - self.model.is_paused) + 1
             self.model.is_paused = True
-            self.model.failures += 1
 
     # time
 
@@ -363,7 +400,7 @@ class LedgerMachine(RuleBasedStateMachine):
         for mail in model.mails.values():
             if HOMES.get(mail.state) == "due" and mail.is_due:
                 if mail.is_expired:
-                    model.finish(mail, "expired")
+                    model.expire(mail)
                     done["expired"] += 1
                 else:
                     woken.append(mail)
@@ -384,7 +421,7 @@ class LedgerMachine(RuleBasedStateMachine):
             self.model.finish(mail, "in_doubt")
             return "in_doubt"
         if mail.is_expired:
-            self.model.finish(mail, "expired")
+            self.model.expire(mail)
             return "expired"
         if mail.is_marked:
             self.model.flag(mail)
@@ -408,8 +445,8 @@ class LedgerMachine(RuleBasedStateMachine):
     @invariant()
     def every_open_mail_has_exactly_one_home(self) -> None:
         for mail in self.model.mails.values():
-            home = HOMES.get(mail.state) or PARKED.get(mail.state)
-            assert self.rig.homes(mail.id) == ([home] if home else [])
+            home = HOMES.get(mail.state) or mail.state
+            assert self.rig.homes(mail.id) == [home] * (mail.is_open or home in {"dead", "in_doubt"})
 
     @invariant()
     def fences_never_fall_and_ends_are_final(self) -> None:

@@ -98,3 +98,16 @@ def test_a_purged_mail_is_told_of_no_more(rig: Rig) -> None:
     rig.ledger.cancel(LANE, [mail_id])
     rig.ledger.purge(LANE, [mail_id])
     assert rig.redis.zcard(rig.keys.untold) == 0
+
+
+def test_who_reports_late_has_not_told_of_the_next_end(rig: Rig) -> None:
+    mail_id = rig.accept(callbacks=b"who")
+    rig.settle(rig.claim(), "b")
+    (first,) = rig.ledger.outbox.take(LANE, 10, HOUR)
+    rig.ledger.requeue(LANE, [mail_id], HOUR)
+    claim = rig.claim()
+    while rig.redis.time()[0] * 1000 + rig.redis.time()[1] // 1000 <= first.ended_ms:
+        pass
+    rig.settle(claim, "b")
+    rig.ledger.outbox.told(LANE, [first])
+    assert taken(rig) == [(mail_id, "dead", b"who")]

@@ -167,6 +167,16 @@ def test_what_a_worker_cannot_read_now_waits_and_no_attempt_is_burnt(rig: Rig) -
     assert rig.settle(rig.claim(), "d") == "sent"
 
 
+def test_what_may_have_been_sent_is_not_put_off_without_a_flag(rig: Rig) -> None:
+    mail = rig.accept()
+    claim = rig.claim()
+    rig.mark(claim)
+    assert rig.ledger.set_aside(LANE, [Unreadable(mail, claim.fence, "why", may_heal=True)]) == ("sending",)
+    rig.end_leases()
+    rig.ledger.sweep(LANE)
+    assert rig.claim().possible_duplicates == 1
+
+
 def test_a_mail_that_stayed_unreadable_until_its_time_was_over_is_kept_for_a_person(rig: Rig) -> None:
     mail = rig.accept()
     rig.ledger.set_aside(LANE, [Unreadable(mail, rig.claim().fence, "no key 'a'", may_heal=True)])

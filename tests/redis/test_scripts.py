@@ -159,7 +159,7 @@ def test_a_script_gets_as_many_keys_as_its_header_names(rig: Rig) -> None:
     rig.ledger.files.store("news", "f" * 64, b"content")
     rig.ledger.outbox.ring("news")
     rig.ledger.outbox.take("news", 1, 1)
-    rig.ledger.outbox.told("news", [Untold(mail.id, MailState.SENT, b"") for mail in mails])
+    rig.ledger.outbox.told("news", [Untold(mail.id, MailState.SENT, b"", 0) for mail in mails])
     rig.ledger.seals.heads([mail.id for mail in mails], 9)
     rig.ledger.seals.replace([Change(mail.id, "payload", b"old", b"new") for mail in mails])
     rig.settle(first, "d")

@@ -12,14 +12,15 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule, run_state_machine_as_test
 
-from mailworker.ledger import Claim, Claiming, LedgerPolicy, Settlement
-from tests.redis.model import CHOICES, EARLY, HOMES, LANE, OWNERS, PARKED, LedgerMachine, Mail
+from mailworker.ledger import Claim, Claiming, LedgerPolicy, Settlement, Untold
+from mailworker.record import Unreadable
+from tests.redis.model import CHOICES, EARLY, HOMES, LANE, LEAVES, OWNERS, PARKED, LedgerMachine, Mail
 
 if TYPE_CHECKING:
     from tests.redis.conftest import Rig
 
 MAY_CANCEL = {"scheduled", "ready", "deferred"}
-MAY_REQUEUE = {"dead", "partial", "in_doubt", "expired", "cancelled"}
+MAY_REQUEUE = {"dead", "partial", "in_doubt", "expired", "cancelled", "quarantined"}
 SEVERAL = st.lists(CHOICES, min_size=1, max_size=4)
 
 
@@ -30,6 +31,7 @@ class WholeMachine(LedgerMachine):
         super().__init__(make_rig)
         self.forgotten: list[Claim] = []
         self.gone: list[str] = []
+        self.tellings: list[Untold] = []
 
     def some_mails(self, choices: list[int]) -> list[Mail]:
         mails = list(self.model.mails.values())
@@ -88,16 +90,20 @@ class WholeMachine(LedgerMachine):
                 expected.append("purged")
         assert self.ledger.purge(LANE, [mail.id for mail in mails]) == tuple(expected)
 
-    @precondition(lambda self: any(not mail.is_open for mail in self.model.mails.values()))
+    @property
+    def done_with(self) -> list[Mail]:
+        """Mails that have ended, of which nobody has to be told any more."""
+        return [mail for mail in self.model.mails.values() if not mail.is_open and mail.id not in self.model.untold]
+
+    @precondition(lambda self: self.done_with)
     @rule(choice=CHOICES)
     def the_time_of_an_ended_record_is_over(self, choice: int) -> None:
         """Redis drops the record; the next sweep drops what is left of it."""
-        ended = [mail for mail in self.model.mails.values() if not mail.is_open]
-        mail = ended[choice % len(ended)]
+        mail = self.done_with[choice % len(self.done_with)]
         assert self.rig.redis.pttl(self.rig.keys.record(mail.id)) > 0
         self.rig.redis.delete(self.rig.keys.record(mail.id))
         if mail.state in PARKED:
-            self.rig.redis.zadd(getattr(self.rig.keys, PARKED[mail.state]), {mail.id: EARLY})
+            self.rig.redis.zadd(self.rig.keys.parked(mail.state), {mail.id: EARLY})
         self.forget(mail)
         self.sweep(hold=False)
 
@@ -108,11 +114,32 @@ class WholeMachine(LedgerMachine):
         self.claims = [claim for claim in self.claims if claim.id != mail.id]
         self.news = [new for new in self.news if new.id != mail.id]
         self.ended.pop(mail.id, None)
+        self.model.untold.pop(mail.id, None)
 
-    @rule()
-    def resume(self) -> None:
-        assert self.ledger.pauses.resume(LANE) == (self.model.is_paused or self.model.failures > 0)
-        self.model.is_paused, self.model.failures = False, 0
+    @rule(by_hand=st.booleans())
+    def resume(self, *, by_hand: bool) -> None:
+        model = self.model
+        may = by_hand or not model.is_paused_by_hand
+        assert self.ledger.pauses.resume(LANE, by_hand=by_hand) == (may and model.pause is not None)
+        if may:
+            model.end_pause()
+
+    @rule(by_hand=st.booleans())
+    def rest(self, *, by_hand: bool) -> None:
+        model = self.model
+        may = by_hand or not model.is_paused_by_hand
+        assert self.ledger.pauses.rest(LANE, 10**9, "why", by_hand=by_hand) == may
+        if may:
+            model.is_paused, model.failures, model.has_bell = True, 0, False
+            model.pause = "hand" if by_hand else "rest"
+        assert (self.ledger.pauses.by_hand_ms(LANE) > 0) == model.is_paused_by_hand
+
+    @rule(leave=st.sampled_from(LEAVES), is_undone=st.booleans())
+    def recall(self, leave: tuple[str, int], *, is_undone: bool) -> None:
+        """A person moves a relay's breaker: leave of an earlier epoch is worth nothing, unless it is closed again."""
+        relay, epoch = leave
+        self.ledger.pauses.recall(LANE, relay, None if is_undone else epoch)
+        self.model.recalled = {} if is_undone else {relay: epoch}
 
     # bells
 
@@ -138,6 +165,81 @@ class WholeMachine(LedgerMachine):
         assert states == tuple(
             self.settled(claim, mail, letter * len(claim.recipients), is_duplicate=False) for claim, mail in told
         )
+
+    @precondition(lambda self: self.claims)
+    @rule(choices=SEVERAL)
+    def limits_keep_several_back(self, choices: list[int]) -> None:
+        kept_back = [self.some_claim(choice) for choice in choices]
+        self.ledger.postpone(LANE, [claim for claim, _ in kept_back], [10**9] * len(kept_back))
+        for claim, mail in kept_back:
+            if mail.owns(claim) and not mail.is_marked:
+                mail.state = "deferred"
+                mail.attempts -= 1
+                self.note_when_due(mail)
+
+    @precondition(lambda self: self.claims)
+    @rule(choices=SEVERAL, may_heal=st.booleans())
+    def several_cannot_be_read(self, choices: list[int], *, may_heal: bool) -> None:
+        told = [self.some_claim(choice) for choice in choices]
+        expected = [self.set_aside(claim, mail, may_heal=may_heal) for claim, mail in told]
+        mails = [Unreadable(claim.id, claim.fence, "why", may_heal) for claim, _ in told]
+        assert self.ledger.set_aside(LANE, mails) == tuple(expected)
+        for _, mail in told:
+            if mail.state == "deferred":
+                self.note_when_due(mail)
+
+    def set_aside(self, claim: Claim, mail: Mail, *, may_heal: bool) -> str:
+        if not mail.owns(claim):
+            return "fenced"
+        if not may_heal:
+            if mail.is_marked:
+                self.model.flag(mail)
+            self.model.finish(mail, "quarantined")
+        elif not mail.is_marked:
+            mail.state, mail.is_unreadable = "deferred", True
+            mail.attempts -= 1
+            self.model.count("unreadable")
+        return mail.state
+
+    # whom to tell
+
+    @precondition(lambda self: self.model.untold)
+    @rule()
+    def ends_are_told(self) -> None:
+        untold = self.model.untold
+        ended = {i: self.model.mails[i].state for i, busy in untold.items() if not busy and i in self.model.mails}
+        expected = {i: state for i, state in ended.items() if state not in HOMES}
+        told = self.ledger.outbox.take(LANE, 100, 10**9)
+        assert {mail.id: mail.state for mail in told} == expected
+        for mail_id in [i for i, busy in untold.items() if not busy]:
+            if mail_id in expected:
+                untold[mail_id] = True
+            else:
+                del untold[mail_id]
+        self.tellings += told
+
+    @precondition(lambda self: self.tellings)
+    @rule(choices=SEVERAL)
+    def it_is_reported_that_ends_were_told(self, choices: list[int]) -> None:
+        """Perhaps late, when the mail was given another go, and has ended again."""
+        told = {self.tellings[choice % len(self.tellings)].id: choice for choice in choices}
+        mails = [self.tellings[choice % len(self.tellings)] for choice in told.values()]
+        records = {mail.id: self.ledger.read(mail.id) for mail in mails}
+        self.ledger.outbox.told(LANE, mails)
+        for mail in mails:
+            record = records[mail.id]
+            if record is not None and (record.state, record.ended_ms) == (mail.state, mail.ended_ms):
+                self.model.untold.pop(mail.id, None)
+                if mail.state == "sent":
+                    self.model.mails[mail.id].has_callbacks = False
+
+    @precondition(lambda self: any(self.model.untold.values()))
+    @rule()
+    def who_told_has_died(self) -> None:
+        for mail_id, is_busy in self.model.untold.items():
+            if is_busy:
+                self.rig.redis.zadd(self.rig.keys.untold, {mail_id: EARLY})
+        self.model.untold = dict.fromkeys(self.model.untold, False)
 
     @precondition(lambda self: self.model.line() and not self.model.is_paused)
     @rule(limit=st.integers(1, 4), owner=st.sampled_from(OWNERS))
@@ -195,9 +297,14 @@ class WholeMachine(LedgerMachine):
 
     @invariant()
     def what_waits_for_a_person_is_listed(self) -> None:
-        for state, home in PARKED.items():
+        for state in PARKED:
             parked = {mail.id for mail in self.model.mails.values() if mail.state == state}
-            assert set(self.ledger.parked(LANE, home)) == parked
+            assert set(self.ledger.parked(LANE, state)) == parked
+
+    @invariant()
+    def an_end_that_somebody_asked_for_is_told_or_will_be(self) -> None:
+        untold = {mail.decode() for mail in self.rig.redis.zrange(self.rig.keys.untold, 0, -1)}
+        assert untold == set(self.model.untold)
 
     @invariant()
     def every_mail_accepted_is_open_or_ended_or_was_forgotten(self) -> None:

@@ -57,7 +57,7 @@ def test_link_is_called_with_the_report_and_link_error_with_the_id(post, shop):
 def test_a_mail_that_is_cancelled_or_expires_is_told_by_the_watch(post, shop):
     shop_worker(post)
     cancelled = send_email.apply_async((email(),), countdown=3600, link_error=shop.failed.s("a"))
-    expired = send_email.apply_async((email(),), countdown=1, expires=0.5, link_error=shop.failed.s("b"))
+    expired = send_email.apply_async((email(),), countdown=0.1, expires=0.2, link_error=shop.failed.s("b"))
     cancelled.revoke()
     post.worker("-c", "1")
     wait_until(lambda: len(diary(post)) == 2, "both are told")

@@ -196,10 +196,12 @@ class Harbour:
             self._tend()
 
     def _tend(self) -> None:
+        has_failed = False
         for tend in [*(berth.tend for berth in self._berths), *tuple(self._kept.values())]:
             try:
                 tend()
             except LedgerError as error:
+                has_failed = True
                 if not self._is_cut_off:
                     logger.warning("leases of connections could not be renewed: %s", error)
                 self._is_cut_off = True
@@ -207,5 +209,4 @@ class Harbour:
                     berth.lapse()
                 if isinstance(error, LedgerUnavailableError):
                     return  # each further call may take as long
-            else:
-                self._is_cut_off = False
+        self._is_cut_off = has_failed

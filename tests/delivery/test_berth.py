@@ -194,6 +194,23 @@ def test_a_harbour_out_of_reach_says_so_once_and_goes_on(port, monkeypatch, capl
     assert len([record for record in caplog.records if "could not be renewed" in record.message]) == 1
 
 
+def test_an_outage_is_told_once_however_many_berths_have_nothing_to_renew(port, monkeypatch, caplog):
+    monkeypatch.setattr(module, "_TEND_SECONDS", 0.01)
+    monkeypatch.setattr(module, "_TEND_WANTED_SECONDS", 0.01)
+    harbour = Harbour()
+    harbour.berth([port.links("pool0", 5)], "idle", 5, Moored())
+    berth = harbour.berth([port.links("pool1", 5)], "a", 5, Moored())
+    assert berth.take()
+    rounds = threading.Semaphore(0)
+    deaf = Deaf()
+    berth._pools = [Links(deaf.run, port.server.read, port.keys.links("relay", "pool1"), 5)]
+    monkeypatch.setattr(berth, "lapse", rounds.release)
+    for _ in range(4):
+        assert rounds.acquire(timeout=10)
+    harbour.close()
+    assert len([record for record in caplog.records if "could not be renewed" in record.message]) == 1
+
+
 def test_what_is_kept_is_renewed_until_it_is_let_go(port, monkeypatch):
     monkeypatch.setattr(module, "_TEND_SECONDS", 0.01)
     harbour = Harbour()

@@ -37,6 +37,7 @@ chaos: setup
 fleet: setup
 	$(BIN)/python -m tests.fleet --workers 50 --seconds 60 --json .fleet.json
 	$(BIN)/python -m tests.fleet --workers 50 --seconds 60 --kinds dead --calm
+	$(BIN)/python -m tests.fleet --workers 8 --seconds 60 --hammer
 
 # Thousands of stories about one lane: workers, sweeps, crashes and people in any order. A quarter of an hour.
 model: setup

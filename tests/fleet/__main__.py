@@ -13,6 +13,8 @@ import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
+from mailworker.dev.valkey import ValkeyServer
+from tests.fleet.stage.hammer import hammered, verdict
 from tests.fleet.stage.play import KINDS, Plan, Play
 from tests.fleet.stage.verdicts import Finding, broken, findings
 
@@ -26,6 +28,19 @@ def table(found: list[Finding]) -> str:
     return "\n".join("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows)
 
 
+def play(plan: Plan, folder: Path) -> tuple[list[Finding], list[str]]:
+    """Put the fleet on its stage."""
+    told = Play(plan, folder).run()
+    faults = f"{told.kills} workers killed, {told.restarts} restarts of Redis, {told.freezes} times frozen"
+    return findings(told), [faults, f"{told.log_lines} lines logged as warning or worse"]
+
+
+def hammer(plan: Plan, folder: Path) -> tuple[list[Finding], list[str]]:
+    """Have the workers take of a limit, and do nothing else."""
+    with ValkeyServer(folder / "redis", None) as server:
+        return list(verdict(hammered(server.socket, plan.workers, plan.seconds))), []
+
+
 def main() -> None:
     options = argparse.ArgumentParser(prog="python -m tests.fleet", description=__doc__)
     options.add_argument("--workers", type=int, default=50)
@@ -36,6 +51,7 @@ def main() -> None:
     options.add_argument("--calm", action="store_true", help="kill no worker and leave Redis alone")
     options.add_argument("--json", type=Path)
     options.add_argument("--keep", type=Path, help="leave logs and what the relays saw in this folder")
+    options.add_argument("--hammer", action="store_true", help="nothing but processes that take of a limit")
     chosen = options.parse_args()
     kinds = tuple(chosen.kinds.split(","))
     if unknown := set(kinds) - set(KINDS):
@@ -45,14 +61,11 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(3))  # so that nothing is left running
     load = os.getloadavg()[0]
     plan = Plan(chosen.workers, chosen.seconds, chosen.seed, kinds, chosen.waiting, not chosen.calm)
-    told = Play(plan, folder).run()
-    found = findings(told)
-    faults = f"{told.kills} workers killed, {told.restarts} restarts of Redis, {told.freezes} times frozen"
-    logged = f"{told.log_lines} lines logged as warning or worse; load of the machine {load:.1f} before the run"
-    sys.stdout.write("\n".join([table(found), faults, logged, ""]))
+    found, remarks = hammer(plan, folder) if chosen.hammer else play(plan, folder)
+    remarks.append(f"load of the machine {load:.1f} before the run")
+    sys.stdout.write("\n".join([table(found), *remarks, ""]))
     if chosen.json:
-        whole = {"plan": asdict(plan), "load": load, "faults": faults, "log_lines": told.log_lines}
-        whole["findings"] = [asdict(each) for each in found]
+        whole = {"plan": asdict(plan), "remarks": remarks, "findings": [asdict(each) for each in found]}
         chosen.json.write_text(json.dumps(whole, indent=1))
     if not chosen.keep:
         shutil.rmtree(folder)

@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import heapq
-import multiprocessing
 import random
-import time
 from typing import TYPE_CHECKING
 
 import pytest
-from redis import Redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
-from mailworker.fleet import BreakerState, Bucket, FleetKeys, Limiter
-from mailworker.ledger.server import Server
+from mailworker.fleet import BreakerState
 from tests.fleet.conftest import RELAY, START, World
+from tests.fleet.stage.hammer import SHORT, SLOTS, Blows, hammered, verdict
+from tests.fleet.stage.verdicts import broken
 from tests.fleet.test_limiter import most_in_any_window
 
 if TYPE_CHECKING:
-    from multiprocessing.connection import Connection
-
     from mailworker.dev.valkey import ValkeyServer
 
 
@@ -61,42 +55,13 @@ def test_a_thousand_workers_share_a_limit_and_a_dead_relay_costs_a_handful_of_pr
     assert sum(at > healed + 6000 for at in sent) >= 0.95 * 200 * 13
 
 
-LIMIT = 300
+@pytest.mark.timeout(60)
+def test_eight_processes_never_exceed_limits_that_they_take_of_and_give_back_to(server: ValkeyServer) -> None:
+    blows = hammered(server.socket, 8, 4.0)
+    assert not [finding for finding in broken(list(verdict(blows))) if not finding.is_timed]
+    assert sum(count for each in blows for *_, count in each.taken) >= SHORT.limit
 
 
-def hammer(path: str, number: int, seconds: float, told: Connection) -> None:
-    """Take as fast as the limiter lets; tells when each grant was, by the server's clock."""
-    redis = Redis(unix_socket_path=path, retry=Retry(NoBackoff(), 0))
-    server = Server(redis)
-    limiter = Limiter(server.run, server.read, FleetKeys("mw"), f"w{number}")
-    bucket = Bucket("real", LIMIT, 1000)
-    until = time.monotonic() + seconds
-    times: list[int] = []
-    while time.monotonic() < until:
-        grant = limiter.take(RELAY, 10, [(bucket, None)])
-        # The slot, a hundredth of the window, is when the server counted it.
-        times += [grant.slots[0] * 10] * grant.granted
-        if grant.granted < 10:
-            time.sleep(min(grant.wait_ms / 1000, 0.05))  # what the limiter asks for; no state is awaited
-    told.send(times)
-    redis.close()
-
-
-@pytest.mark.parametrize("seconds", [4.0])
-def test_eight_processes_never_exceed_a_limit(server: ValkeyServer, redis: Redis, seconds: float) -> None:
-    context = multiprocessing.get_context("spawn")
-    pipes = [context.Pipe(duplex=False) for _ in range(8)]
-    path = str(server.socket)
-    workers = [
-        context.Process(target=hammer, args=(path, number, seconds, told)) for number, (_, told) in enumerate(pipes)
-    ]
-    for worker in workers:
-        worker.start()
-    times = sorted(at for heard, _ in pipes for at in heard.recv())
-    for worker in workers:
-        worker.join(10)
-    for heard, told in pipes:
-        heard.close()
-        told.close()
-    assert most_in_any_window(times, 1000) <= LIMIT
-    assert len(times) >= LIMIT
+def test_a_window_that_held_one_too_many_is_found() -> None:
+    blows = [Blows([(0, 0, SHORT.limit)], 1), Blows([(SLOTS - 1, 10, 1)], 1)]
+    assert next(finding.what for finding in broken(list(verdict(blows)))) == "in any window of 1 s, at most"

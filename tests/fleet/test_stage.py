@@ -31,7 +31,16 @@ def test_limits_caps_and_probes_hold_while_workers_and_redis_are_killed(tmp_path
     )
     assert told.exists(), ran.stderr
     found = json.loads(told.read_text())["findings"]
-    assert {each["kind"] for each in found} == {"limit", "throttle", "cap", "crowd", "dead", "failover"}
+    assert {each["kind"] for each in found} == {
+        "limit",
+        "small",
+        "shared",
+        "throttle",
+        "cap",
+        "crowd",
+        "dead",
+        "failover",
+    }
     assert [each for each in found if each["is_kept"] is False and not each["is_timed"]] == []
 
 
@@ -71,6 +80,5 @@ def test_attempts_that_a_dead_relay_cost_and_too_many_tries_are_found():
         relays=relays,
         moments={"heal dead": 7.0},
         attempts=[0, 1],
-        cpu={f"{who} {when}": at for who in ("workers", "redis", "at") for when, at in (("begin", 1.0), ("end", 2.0))},
     )
-    assert len(names(findings(left))) == 2
+    assert len(names(findings(left))) == 3

@@ -25,15 +25,18 @@ from tests.chaos.installation import RedisServer
 from tests.fleet.stage.relays import Relay, serve
 from tests.fleet.stage.worker import BELLS, be_worker
 
-KINDS = ("limit", "throttle", "cap", "crowd", "dead", "failover")
+KINDS = ("limit", "tenants", "throttle", "cap", "crowd", "dead", "failover")
 LIMIT, THROTTLE = 300, 100
 PACE_SECONDS = 0.04
 SMALL = 10
 RESTART_SECONDS = 0.5
 _BACKLOG = 1500
 _TICK = 0.05
+# Who has a few mails every second beside somebody's many: lane, tenant.
+_FEW = (("small", None), ("shared", "modest"))
 _LANES = {
     "limit": {"bulk": "limit", "small": "limit"},
+    "tenants": {"shared": "shared"},
     "throttle": {"throttle": "throttle"},
     "cap": {"cap": "cap"},
     "crowd": {"crowd": "crowd"},
@@ -44,7 +47,10 @@ _LANES = {
 
 @dataclass(frozen=True)
 class Plan:
-    """`waiting` mails lie in the lane of the dead relay. `has_faults`: whether workers and Redis are ill-treated."""
+    """`waiting` mails lie in the lane of the dead relay, and so many are one tenant's where two share a lane.
+
+    `has_faults`: whether workers and Redis are ill-treated.
+    """
 
     workers: int
     seconds: float
@@ -62,6 +68,11 @@ class Plan:
     def crowd(self) -> int:
         """How many a relay stands that does not say so."""
         return max(3, self.workers // 4)
+
+    @property
+    def is_weighed(self) -> bool:
+        """Whether nothing but the dead relay happens, so that what it costs can be told."""
+        return self.kinds == ("dead",) and not self.has_faults
 
     @property
     def recovery_seconds(self) -> float:
@@ -82,12 +93,12 @@ class Told:
     relays: dict[str, dict[str, Any]] = field(default_factory=dict)
     moments: dict[str, float] = field(default_factory=dict)
     grants: list[tuple[str, str, int, int]] = field(default_factory=list)
-    small_at: dict[str, float] = field(default_factory=dict)
+    few_at: dict[str, float] = field(default_factory=dict)
     attempts: list[int] = field(default_factory=list)
     kills: int = 0
     restarts: int = 0
     freezes: int = 0
-    cpu: dict[str, float] = field(default_factory=dict)
+    spent: dict[str, dict[str, float]] = field(default_factory=dict)
     wall_offset: float = 0.0
     log_lines: int = 0
     ledger: dict[str, int] = field(default_factory=dict)
@@ -102,7 +113,7 @@ class Play:
         self._workers: dict[int, int] = {}
         self._due_again: list[tuple[float, int]] = []
         self._orders, self._theirs = socket.socketpair()
-        self._smalls = 0
+        self._few = 0
         self._made: dict[str, NewMail] = {}
 
     def run(self) -> Told:
@@ -130,7 +141,7 @@ class Play:
     def _relay_of(self, name: str) -> Relay:
         cap = self.plan.crowd if name == "crowd" else 0
         rate = THROTTLE if name == "throttle" else 0
-        return Relay(name, cap, rate, 0.0 if name in {"limit", "throttle", "dead"} else PACE_SECONDS)
+        return Relay(name, cap, rate, 0.0 if name in {"limit", "shared", "throttle", "dead"} else PACE_SECONDS)
 
     def _configured(self, ports: dict[str, int]) -> Settings:
         common = {"host": "127.0.0.1", "tls": "none", "breaker_recovery_seconds": self.plan.recovery_seconds}
@@ -138,6 +149,7 @@ class Play:
         few = {"all_connections": max(2, self.plan.workers // 10)}
         bounds = {
             "limit": {"limits": f"{LIMIT}/s"},
+            "shared": {"limits": f"{LIMIT}/s"},
             "cap": {"all_connections": self.plan.cap},
             "first": few,
             "second": few,
@@ -163,15 +175,17 @@ class Play:
         assert self._orders.recv(16) == b"done\n"
 
     def _act(self) -> Told:
+        dead = 0 if self.plan.is_weighed else self.plan.waiting
+        many = {"dead": dead, "shared": self.plan.waiting, "small": 0, "default": 0}
         for lane in self._settings.lanes:
-            self._fill(lane, {"dead": self.plan.waiting, "small": 0, "default": 0}.get(lane, _BACKLOG))
+            self._fill(lane, many.get(lane, _BACKLOG))
         told = self.told = Told(self.plan, time.monotonic(), wall_offset=time.time() - time.monotonic())
         if "dead" in self.plan.kinds:
             self._order("die", "dead")
         for number in range(self.plan.workers + self._watches):
             self._start(number)
         script = sorted(self._script(), key=lambda act: act[0])
-        next_fill = next_small = 0.0
+        next_fill = next_few = 0.0
         while (now := time.monotonic() - told.began) < self.plan.seconds:
             while script and script[0][0] <= now:
                 script.pop(0)[1]()
@@ -180,9 +194,9 @@ class Play:
                 if now >= next_fill:
                     next_fill = now + 0.5
                     self._top_up()
-                if now >= next_small and "small" in self._settings.lanes:
-                    next_small = now + 1.0
-                    self._add_small()
+                if now >= next_few:
+                    next_few = now + 1.0
+                    self._add_few()
             time.sleep(_TICK)
         self._end()
         return told
@@ -212,8 +226,12 @@ class Play:
             yield 0.25 * seconds, lambda: self._relay("die", "first")
             yield 0.5 * seconds, lambda: self._relay("heal", "first")
         if "dead" in kinds:
-            yield 0.1 * seconds, lambda: self._look_at_cpu("begin")
-            yield 0.44 * seconds, lambda: self._look_at_cpu("end")
+            if self.plan.is_weighed:
+                yield 0.05 * seconds, lambda: self._weigh("idle from")
+                yield 0.25 * seconds, lambda: self._weigh("idle to")
+                yield 0.251 * seconds, lambda: self._fill("dead", self.plan.waiting)
+                yield 0.45 * seconds, lambda: self._weigh("waiting from")
+                yield 0.7 * seconds, lambda: self._weigh("waiting to")
             yield 0.72 * seconds, self._count_attempts
             yield 0.73 * seconds, lambda: self._relay("heal", "dead")
         if not self.plan.has_faults:
@@ -248,11 +266,16 @@ class Play:
     def _thaw_redis(self) -> None:
         os.kill(self._redis.pid, signal.SIGCONT)
 
-    def _look_at_cpu(self, when: str) -> None:
-        pids = [*self._workers.values()]
-        self.told.cpu[f"workers {when}"] = sum(map(_cpu_seconds, pids))
-        self.told.cpu[f"redis {when}"] = _cpu_seconds(self._redis.pid)
-        self.told.cpu[f"at {when}"] = time.monotonic()
+    def _weigh(self, when: str) -> None:
+        """Note what the fleet and Redis have spent so far: seconds of CPU, user's and system's, and scripts run."""
+        with self._redis.client(2.0) as client:
+            told: Any = client.info("commandstats")
+        self.told.spent[when] = {
+            "workers": sum(map(_cpu_seconds, self._workers.values())),
+            "redis": _cpu_seconds(self._redis.pid),
+            "scripts": told.get("cmdstat_evalsha", {}).get("calls", 0),
+            "at": time.monotonic(),
+        }
 
     def _count_attempts(self) -> None:
         """Of mails that wait for the dead relay, taken from the whole line."""
@@ -264,13 +287,13 @@ class Play:
     def _mails(self, lane: str, count: int) -> list[NewMail]:
         """Make mails that differ in their ids alone, which is what takes time to make otherwise."""
         if lane not in self._made:
-            self._made[lane] = self._admitted(lane, lane)
+            self._made[lane] = self._admitted(lane, lane, "big" if lane == "shared" else None)
         now, octets = int(time.time() * 1000), os.urandom(10)
         return [replace(self._made[lane], id=new_mail_id(lane, now, octets, place)) for place in range(count)]
 
-    def _admitted(self, lane: str, sender: str) -> NewMail:
+    def _admitted(self, lane: str, sender: str, tenant: str | None) -> NewMail:
         email = Email(from_=f"{sender}@fleet.test", to=("ann@example.org",), subject="Hi", text_body="Hi.")
-        return self._intake.admit([email], [Options(lane=lane)])[0]
+        return self._intake.admit([email], [Options(lane=lane, tenant=tenant)])[0]
 
     def _fill(self, lane: str, count: int) -> None:
         with self._redis.client(5.0) as client:
@@ -285,20 +308,24 @@ class Play:
     def _top_up(self) -> None:
         with self._redis.client(0.5) as client:
             for lane in self._settings.lanes:
-                if lane in {"small", "default", "dead"}:
+                if lane in {"small", "shared", "default", "dead"}:
                     continue
                 missing = _BACKLOG - client.zcard(f"mw:{{{lane}}}:ready")
                 if missing > 250:
                     self._fill(lane, missing)
 
-    def _add_small(self) -> None:
-        mails = []
-        for _ in range(SMALL):
-            self._smalls += 1
-            mails.append(self._admitted("small", f"small{self._smalls}"))
-            self.told.small_at[f"small{self._smalls}"] = time.monotonic()
-        with self._redis.client(0.5) as client:
-            self._accept(client, "small", mails)
+    def _add_few(self) -> None:
+        for lane, tenant in _FEW:
+            if lane not in self._settings.lanes:
+                continue
+            mails = []
+            for _ in range(SMALL):
+                self._few += 1
+                sender = f"few{self._few}"
+                mails.append(self._admitted(lane, sender, tenant))
+                self.told.few_at[f"{lane} {sender}"] = time.monotonic()
+            with self._redis.client(0.5) as client:
+                self._accept(client, lane, mails)
 
     def _end(self) -> None:
         for pid in self._workers.values():

@@ -81,6 +81,7 @@ class Model:
     keys: dict[str, str] = attribute(default_factory=dict)
     counts: dict[str, int] = attribute(default_factory=dict)
     has_bell: bool = False
+    waiter: str | None = None
     failures: int = 0
     is_paused: bool = False
     # Why the lane is left alone, or was: "" for its relay's failures, None where nothing is known.

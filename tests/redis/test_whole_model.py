@@ -154,6 +154,23 @@ class WholeMachine(LedgerMachine):
         assert self.ledger.bells.ring(LANE) == (not self.model.has_bell)
         self.model.has_bell = True
 
+    @rule(who=st.sampled_from("ab"), answering=st.booleans())
+    def wait_until_mails_may_be_sent(self, who: str, *, answering: bool) -> None:
+        model = self.model
+        stays = bool(model.line()) and model.waiter in {None, who}
+        assert self.ledger.bells.wait(LANE, who, 3_600_000, answering=answering) == stays
+        model.waiter = who if stays else model.waiter
+        if answering:
+            self.rig.redis.delete(self.rig.keys.bell)  # one that was heard in vain is gone in a moment
+            model.has_bell = False
+
+    @rule(who=st.sampled_from("ab"))
+    def hand_on(self, who: str) -> None:
+        model = self.model
+        model.has_bell = False
+        model.waiter = None if model.waiter == who else model.waiter
+        assert self.ledger.bells.hand_on(LANE, who) == model.ring()
+
     # workers
 
     @precondition(lambda self: self.claims)

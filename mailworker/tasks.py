@@ -44,6 +44,8 @@ class SendEmail(Task[Any, Any]):
 
     # Celery's events would show the arguments of foreign messages, which are mails.
     send_events = False
+    # So would remote control.
+    Request = "mailworker.consumer:DiscreetRequest"
 
     def delay(self, email: AnyMessage | Mapping[str, Any], **options: Any) -> MailResult:
         """Accept one email: an Email, a dict of its fields, a message of the standard library, or a message's bytes.

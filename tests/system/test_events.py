@@ -1,14 +1,9 @@
 """With -E Celery's monitors show each mail as a task: its states, its retries, and nothing of what it says."""
 
-import base64
 import contextlib
 import json
-import os
-import subprocess
-import sys
 import threading
 import time
-import urllib.request
 from collections import Counter
 from typing import Self
 
@@ -17,7 +12,9 @@ from celery.events.state import State
 
 from mailworker import Email, MailFailedError, app, send_email
 from mailworker.events import Sampling
+from mailworker.steering import Steering
 from tests.system.conftest import wait_until
+from tests.system.flower import Flower, flower_at
 
 pytestmark = pytest.mark.system
 NAME = "mailworker.send_email"
@@ -117,7 +114,12 @@ def test_accepting_and_cancelling_are_shown_if_it_is_wished(post, monitor, envir
 def test_a_mail_that_expires_is_shown_as_failed(post, monitor):
     post.worker("-E", "-c", "1")
     wait_until(lambda: any(e["type"] == "worker-online" for e in monitor.events), "events are heard")
-    result = send_email.apply_async((email(),), countdown=1, expires=0.5)
+    steering = Steering(app.runtime)
+    steering.pause("default", None, "until it is too late")
+    result = send_email.apply_async((email(),), expires=0.5)
+    last = app.runtime.ledger.read(result.id).expires_ms
+    wait_until(lambda: time.time() * 1000 > last, "it is too late")
+    steering.resume("default")
     wait_until(lambda: monitor.types(result.id) == ["failed"], "it is shown")
 
 
@@ -164,38 +166,20 @@ def test_a_process_opens_one_connection_for_events_however_many_mails(post, moni
 
 
 def test_flower_shows_mails_as_tasks(post, tmp_path, free_port):
-    environ = {**os.environ, "FLOWER_BASIC_AUTH": "me:secret"}
-    command = ["-m", "celery", "-A", "mailworker", "flower", "--read-only=True", f"--port={free_port}"]
-    with (tmp_path / "flower.log").open("wb") as log:
-        flower = subprocess.Popen([sys.executable, *command], stdout=log, stderr=log, env=environ, cwd=tmp_path)
-    try:
-        wait_until(lambda: ask(free_port, "/api/workers") is not None, "Flower answers")
+    with flower_at(free_port, tmp_path) as flower:
         post.worker("-E", "-c", "1")
-        wait_until(lambda: ask(free_port, "/api/workers?status=1"), "Flower sees the worker")
+        wait_until(lambda: b"w0@" in (flower.get("/api/workers?status=1") or b""), "Flower sees the worker")
         good = send_email.delay(email())
         again = send_email.delay(email(to="marker+later@example.org"))
         bad = send_email.delay(email(to="marker+refuse@example.org"))
         wanted = {good.id: "SUCCESS", again.id: "SUCCESS", bad.id: "FAILURE"}
-        wait_until(lambda: {i: t["state"] for i, t in shown(free_port).items()} == wanted, "Flower shows all")
-        tasks = shown(free_port)
+        wait_until(lambda: {i: t["state"] for i, t in shown(flower).items()} == wanted, "Flower shows all")
+        tasks = shown(flower)
         assert {task["name"] for task in tasks.values()} == {NAME}
         assert (tasks[again.id]["retries"], bool(tasks[again.id]["retried"])) == (1, True)
         assert tasks[good.id]["args"] == "('m***@example.org',)"
         assert "marker" not in json.dumps(tasks)
-    finally:
-        flower.terminate()
-        flower.wait(20)
 
 
-def ask(port: int, path: str) -> dict | None:
-    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}")
-    request.add_header("Authorization", "Basic " + base64.b64encode(b"me:secret").decode())
-    try:
-        with urllib.request.urlopen(request, timeout=5) as answer:  # noqa: S310 - ours
-            return json.load(answer)
-    except OSError:
-        return None
-
-
-def shown(port: int) -> dict:
-    return ask(port, f"/api/tasks?taskname={NAME}") or {}
+def shown(flower: Flower) -> dict:
+    return json.loads(flower.get(f"/api/tasks?taskname={NAME}") or b"{}")

@@ -19,6 +19,7 @@ from mailworker.dev.valkey import ValkeyServer
 from mailworker.sealing import new_key
 from smtp_transport.testing import FaultPlan, FaultServer, Reset, behaved
 from tests.system.conftest import Post, wait_until
+from tests.system.flower import Flower, flower_at
 
 pytestmark = pytest.mark.system
 # In whatever a mail says; and in what a foreign app says, whose own message in the broker we cannot seal.
@@ -160,11 +161,30 @@ def failed(result: object) -> MailFailedError:
     return caught.value
 
 
-def test_what_sealed_mails_say_is_nowhere_but_in_the_mails(installation, relay, tmp_path):
+def all_of(flower: Flower, mail_ids: list[str]) -> Iterator[tuple[str, bytes]]:
+    """Everything that a dashboard shows of mails and workers."""
+    (worker,) = json.loads(flower.get("/api/workers?refresh=1"))
+    table = "draw=1&start=0&length=100&order[0][column]=0&columns[0][data]=name"
+    paths = ["/workers", f"/worker/{worker}", "/tasks", f"/tasks/datatable?{table}", "/broker", "/metrics"]
+    paths += ["/api/workers", "/api/tasks", "/api/task/types", "/api/queues/length"]
+    paths += [f"{place}/{mail_id}" for place in ("/task", "/api/task/info") for mail_id in mail_ids]
+    for path in paths:
+        content = flower.get(path)
+        assert content, path
+        yield f"Flower, {path}", content
+
+
+def test_what_sealed_mails_say_is_nowhere_but_in_the_mails(installation, relay, tmp_path, free_port):
     """NF-SEC-01."""
+    with flower_at(free_port, tmp_path) as flower:
+        say_and_look(installation, relay, tmp_path, flower)
+
+
+def say_and_look(installation: tuple[Post, Tapped, Tapped], relay: FaultServer, tmp_path: Path, flower: Flower) -> None:
     post, ledger, broker = installation
     worker = ("-c", "1", "-E", "--loglevel=DEBUG", "--include", "tests.system.crash")
     post.worker(*worker)
+    wait_until(lambda: b"w0@" in (flower.get("/api/workers?refresh=1") or b""), "Flower sees the worker")
     events: list[dict] = []
     connection = app.connection_for_read()
     receiver = app.events.Receiver(connection, handlers={"*": events.append})
@@ -196,7 +216,11 @@ def test_what_sealed_mails_say_is_nowhere_but_in_the_mails(installation, relay, 
     receiver.should_stop = True
     listener.join()
     connection.release()
-    told = {
+    # What was killed with its drain is shown as it was last seen, or not at all.
+    shown_there = [result.id for result in (sent, lost, bounced, later)]
+    wait_until(lambda: all(flower.get(f"/task/{mail_id}") for mail_id in shown_there), "Flower shows the mails")
+    told = dict(all_of(flower, shown_there)) | {
+        "Flower's log": (tmp_path / "flower.log").read_bytes(),
         "ledger, in memory": ledger.in_memory,
         "ledger, on disk": ledger.on_disk,
         "ledger, said to it": ledger.heard,

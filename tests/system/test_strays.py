@@ -140,11 +140,7 @@ def test_wrong_words_are_told_and_nothing_is_handed_back(post):
 def test_a_stray_waits_in_the_broker_for_a_ledger_that_is_away(post, environment, tmp_path):
     """The worker ends before the ledger is back: the broker has the message again."""
     with ValkeyServer(tmp_path / "broker") as broker:
-        environment.setenv("MAILWORKER_BROKER__URL", f"redis+socket://{broker.socket}")
-        environment.setenv("MAILWORKER_REDIS__TIMEOUT_SECONDS", "0.5")
-        environment.setenv("MAILWORKER_REDIS__URL", "redis://127.0.0.1:1/0")
-        app.conf.update(configuration())
-        app._after_fork()
+        without_ledger(environment, broker)
         worker = post.worker("-c", "1")
         publish("shop.charge", "marker-4711", queue="mail.default")
         wait_until(lambda: "is not ours waits for the ledger" in worker.log.read_text(), "it waits")
@@ -157,3 +153,26 @@ def test_a_stray_waits_in_the_broker_for_a_ledger_that_is_away(post, environment
         post.worker("-c", "1")
         kept(1)
         assert "marker" not in post.logs()
+
+
+def test_remote_control_shows_nothing_of_a_message_that_is_a_mail(post, environment, tmp_path):
+    """NF-SEC-01: one is being run, and waits for a ledger that is away; one waits for its time."""
+    with ValkeyServer(tmp_path / "broker") as broker:
+        without_ledger(environment, broker)
+        post.worker("-c", "1", "--loglevel=DEBUG")
+        inspect = app.control.inspect()
+        publish("mailworker.send_email", MAIL | {"subject": "marker-now"}, queue=QUEUE)
+        publish("mailworker.send_email", MAIL | {"subject": "marker-later"}, queue=QUEUE, countdown=3600)
+        wait_until(lambda: any((inspect.scheduled() or {}).values()), "one waits for its time")
+        wait_until(lambda: any((inspect.active() or {}).values()), "one is being run")
+        told = [inspect.active(), inspect.scheduled(), inspect.reserved()]
+        assert "marker" not in json.dumps(told) + post.logs()
+        assert str(told).count("'args': '***'") >= 2
+
+
+def without_ledger(environment: pytest.MonkeyPatch, broker: ValkeyServer) -> None:
+    environment.setenv("MAILWORKER_BROKER__URL", f"redis+socket://{broker.socket}")
+    environment.setenv("MAILWORKER_REDIS__TIMEOUT_SECONDS", "0.5")
+    environment.setenv("MAILWORKER_REDIS__URL", "redis://127.0.0.1:1/0")
+    app.conf.update(configuration())
+    app._after_fork()

@@ -208,7 +208,7 @@ class Gate:
                 logger.warning("relay %s says that its quota is used up", relay)
         else:
             told = (
-                self._limiter.throttle(relay, wait_seconds)
+                self._limiter.throttle(relay, wait_seconds, leave.grant)
                 if door.terms.learns
                 else self._limiter.hold(relay, wait_seconds or _UNLEARNT_HOLD_SECONDS)
             )

@@ -127,17 +127,20 @@ class Limiter:
             arguments += [slot, units, bucket.limit, bucket.window_ms, bucket.burst]
         self._run("relay/refund", keys, arguments)
 
-    def throttle(self, relay: str, wait_seconds: float | None = None) -> Throttled:
-        """Note that the relay complained of the rate, and asked for so long a pause, if it did."""
-        return self._throttle(relay, wait_seconds or 0, slower=True)
+    def throttle(self, relay: str, wait_seconds: float | None = None, of: Grant | None = None) -> Throttled:
+        """Note that the relay complained of the rate, and asked for so long a pause, if it did.
+
+        `of`: what it complained of. Of what was granted before it taught its last lesson it has no more to teach.
+        """
+        return self._throttle(relay, wait_seconds or 0, 1, "" if of is None else of.taught)
 
     def hold(self, relay: str, seconds: float) -> Throttled:
         """Leave the relay alone for so long, whatever its rate."""
-        return self._throttle(relay, seconds, slower=False)
+        return self._throttle(relay, seconds, 0, "")
 
-    def _throttle(self, relay: str, seconds: float, *, slower: bool) -> Throttled:
+    def _throttle(self, relay: str, seconds: float, slower: int, taught: int | str) -> Throttled:
         asked = min(_LONGEST_HOLD_MS, int(seconds * 1000))
-        rate, hold, is_news = self._run("relay/throttle", [self._keys.lesson(relay)], [asked, int(slower)])
+        rate, hold, is_news = self._run("relay/throttle", [self._keys.lesson(relay)], [asked, slower, taught])
         return Throttled(int(rate) / 1000 if rate else None, hold / 1000, is_news == 1)
 
     def pin(self, relay: str, rate: float | None) -> None:

@@ -157,6 +157,18 @@ def test_one_complaint_heard_by_many_workers_counts_once(world: World) -> None:
     assert len(rates) == 1
 
 
+def test_of_mails_that_went_before_the_last_lesson_a_relay_complains_in_vain(world: World) -> None:
+    send(world, seconds=10, each=20)
+    early, late = (world.limiter().take(RELAY, 1, []) for _ in range(2))
+    rate = world.limiter().throttle(RELAY, of=early).rate
+    world.now += 3000
+    told = world.limiter("slow").throttle(RELAY, of=late)
+    assert (told.rate, told.is_news) == (pytest.approx(rate, rel=0.01), False)
+    after = world.limiter().take(RELAY, 1, [])
+    world.now += 3000
+    assert world.limiter().throttle(RELAY, of=after).rate <= 0.6 * rate
+
+
 def test_left_alone_the_rate_creeps_up_until_it_is_forgotten(world: World) -> None:
     send(world, seconds=10, each=20)
     world.limiter().throttle(RELAY)

@@ -10,8 +10,8 @@ import pytest
 
 from mailworker.fleet import BreakerState
 from tests.fleet.conftest import RELAY, START, World
-from tests.fleet.stage.hammer import SHORT, SLOTS, Blows, hammered, verdict
-from tests.fleet.stage.verdicts import broken
+from tests.fleet.stage.hammer import SHORT, Blows, hammered, verdict
+from tests.fleet.stage.verdicts import SLOTS, broken
 from tests.fleet.test_limiter import most_in_any_window
 
 if TYPE_CHECKING:

@@ -59,14 +59,23 @@ def names(found) -> list[str]:
 
 @pytest.mark.parametrize(("more", "is_broken"), [(0, False), (1, True)])
 def test_one_mail_more_in_a_second_is_found(more, is_broken):
-    grants = [("w0", "limit", 300, LIMIT), ("w1", "limit", 400, more), ("w1", "limit", 402, 5)]
+    grants = [("w0", "limit", 300, LIMIT, 0), ("w1", "limit", 400, more, 0), ("w1", "limit", 402, 5, 0)]
     what = names(findings(told(kinds=("limit",), grants=grants, relays={"limit": relay()})))
     assert (what == ["granted in any second, at most"]) is is_broken
 
 
 def test_what_was_given_back_is_not_counted():
-    grants = [("w0", "limit", 300, LIMIT), ("w0", "limit", 300, -20), ("w1", "limit", 350, 20)]
+    grants = [("w0", "limit", 300, LIMIT, 0), ("w0", "limit", 300, -20, 5), ("w1", "limit", 350, 20, 0)]
     assert not names(findings(told(kinds=("limit",), grants=grants, relays={"limit": relay()})))
+
+
+@pytest.mark.parametrize(("late_ms", "is_broken"), [(390, True), (400, False)])
+def test_more_mails_than_were_under_way_are_found(late_ms, is_broken):
+    """Mails that were granted 1.4 s apart arrive at once."""
+    mails = [(3.0, "w0", "bulk")] * (LIMIT + 5)
+    grants = [("w0", "limit", 300, LIMIT, 0), ("w0", "limit", 440, 5, 0), ("w0", "limit", 300, 0, late_ms)]
+    what = names(findings(told(kinds=("limit",), grants=grants, relays={"limit": relay(mails=mails)})))
+    assert bool(what) is is_broken
 
 
 def test_one_connection_more_is_found():

@@ -18,7 +18,7 @@ from redis.retry import Retry
 
 from mailworker.fleet import Bucket, FleetKeys, Limiter
 from mailworker.ledger.server import Server
-from tests.fleet.stage.verdicts import Finding, most_within
+from tests.fleet.stage.verdicts import SLOTS, Finding, most_within
 
 RELAY = "hammered"
 # Two at once; the second is the narrower one in the long run.
@@ -26,8 +26,6 @@ SHORT, LONG = Bucket("short", 300, 1000), Bucket("long", 2800, 10_000)
 _AT_ONCE = 10
 # Of so many grants one is given back by half.
 _GIVES_BACK = 10
-# Of a window counts its hundredth parts and the one that it began in: more cannot be used of any limit than 100/101.
-SLOTS = 101
 _LONGEST_PAUSE_SECONDS = 0.05
 
 

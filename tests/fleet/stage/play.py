@@ -92,7 +92,8 @@ class Told:
     began: float
     relays: dict[str, dict[str, Any]] = field(default_factory=dict)
     moments: dict[str, float] = field(default_factory=dict)
-    grants: list[tuple[str, str, int, int]] = field(default_factory=list)
+    # By whom, of which relay's limit, in which slot, how many (given back: less than 0), and for how many ms.
+    grants: list[tuple[str, str, int, int, int]] = field(default_factory=list)
     few_at: dict[str, float] = field(default_factory=dict)
     attempts: list[int] = field(default_factory=list)
     kills: int = 0
@@ -340,8 +341,9 @@ class Play:
         self.told.relays = json.loads((self._folder / "relays.json").read_text())
         for notes in sorted(self._folder.glob("*.grants")):
             for line in notes.read_text().splitlines():
-                relay, slot, count = line.split()
-                self.told.grants.append((notes.stem, relay, int(slot), int(count)))
+                relay, *numbers = line.split()
+                slot, count, ms = map(int, numbers)
+                self.told.grants.append((notes.stem, relay, slot, count, ms))
         for log in self._folder.glob("w*.log"):
             self.told.log_lines += sum(
                 " WARNING " in line or " ERROR " in line for line in log.read_text().splitlines()

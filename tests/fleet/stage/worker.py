@@ -28,20 +28,28 @@ _AGAIN_SECONDS = 0.2
 
 
 class Noted(Limiter):
-    """Writes down what it is granted of a relay's own limit and what it gives back, slot by slot."""
+    """Writes down what it is granted of a relay's own limit; what it gives back, and how many ms it had it."""
 
     note: Callable[[str], object] = staticmethod(lambda line: None)
+
+    def __init__(self, *how: Any) -> None:
+        super().__init__(*how)
+        self._since: dict[int, float] = {}
 
     def take(self, relay: str, items: int, *more: Any, **options: Any) -> Grant:
         grant = super().take(relay, items, *more, **options)
         if grant.slots and grant.granted:
-            self.note(f"{relay} {grant.slots[0]} {grant.granted}\n")
+            self._since[id(grant)] = time.monotonic()
+            self.note(f"{relay} {grant.slots[0]} {grant.granted} 0\n")
         return grant
 
     def refund(self, grant: Grant, items: int, unused: Sequence[tuple[Bucket, int]]) -> None:
+        # Asked for even where nothing is left: then the mails are gone.
+        since = self._since.pop(id(grant), None)
+        ms = 0 if since is None else round((time.monotonic() - since) * 1000)
         super().refund(grant, items, unused)
-        if grant.slots and items:
-            self.note(f"{grant.relay} {grant.slots[0]} {-items}\n")
+        if grant.slots:
+            self.note(f"{grant.relay} {grant.slots[0]} {-items} {ms}\n")
 
 
 class Worker:

@@ -5,13 +5,16 @@ shows that it lives, and mails are sent without bells. A message that is not our
 """
 
 import time
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from celery.worker import loops
 from celery.worker.consumer import Consumer
 from celery.worker.request import Request
 from celery.worker.state import maybe_shutdown
+from kombu.exceptions import ChannelError
 
 from mailworker import foreign
 from mailworker.celery import MailApp
@@ -33,11 +36,16 @@ class DiscreetRequest(Request):
         return {**super().info(safe), "args": _HIDDEN, "kwargs": _HIDDEN}
 
 
+class UnreadableItemError(ChannelError):
+    """A list held what is no message. Celery sets up its connection anew, and goes on."""
+
+
 class PatientConsumer(Consumer):
     """What `worker_consumer` means here. The worker's `Watch` is told whenever consuming has to wait."""
 
     app: MailApp
     controller: Any
+    hub: Any
     connection_errors: tuple[type[Exception], ...]
 
     def ensure_connected(self, conn: Any) -> Any:
@@ -53,10 +61,21 @@ class PatientConsumer(Consumer):
         self.first_connection_attempt = False
         return connected
 
+    def loop(self, *arguments: Any) -> None:
+        """Run Celery's loop; where kombu fails on what it took from a list of Redis, keep that, and do not end."""
+        try:
+            (loops.asynloop if self.hub else loops.synloop)(*arguments)
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            taken = _taken(error)
+            if taken is None:
+                raise
+            self._put_raw_aside(*taken)
+            raise UnreadableItemError from None
+
     def on_connection_error_after_connected(self, exc: Exception) -> None:
         """Connect again at once; but give time to a broker that answers and refuses, as one without memory does."""
         super().on_connection_error_after_connected(exc)
-        if isinstance(exc, self.connection_errors):
+        if isinstance(exc, (*self.connection_errors, UnreadableItemError)):
             return
         logger.error(
             "the broker refuses to set up our queues (%s: %s); trying again every %d s until it does",
@@ -99,6 +118,13 @@ class PatientConsumer(Consumer):
             return
         message.ack_log_error(logger, self.connection_errors)
 
+    def _put_raw_aside(self, queue: str, item: bytes) -> None:
+        try:
+            foreign.keep_raw(queue, item)
+        except LedgerError as error:
+            logger.warning("an item that is no message waits for the ledger: %s", error)
+            self.timer.call_after(_LEDGER_WAIT_SECONDS, self._put_raw_aside, (queue, item))
+
     def _between(self) -> None:
         """What is due each second while nothing can be consumed."""
         maybe_shutdown()
@@ -117,6 +143,14 @@ class PatientConsumer(Consumer):
             yield
         finally:
             watch.is_waiting = False
+
+
+def _taken(error: Exception) -> tuple[str, bytes] | None:
+    """Find the queue and the item that kombu had just taken from Redis when it failed; nobody else has it any more."""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        if frame.f_code.co_name == "_brpop_read" and "item" in frame.f_locals:
+            return str(frame.f_locals["dest"]), bytes(frame.f_locals["item"])
+    return None
 
 
 _ADVICE = {

@@ -43,6 +43,12 @@ def keep(message: Any, reason: str) -> None:
     _keep(Message(queue, str(headers.get("task") or "")[:_MOST_TASK], reason, body, headers, properties))
 
 
+def keep_raw(queue: str, item: bytes) -> None:
+    """Keep what lay on a queue and is no message of a broker at all. Raises LedgerError."""
+    properties = {"content_type": "application/data", "content_encoding": "binary"}
+    _keep(Message(queue, "", "not a message", item, {}, properties))
+
+
 def keep_task(queue: str, task_id: str, arguments: tuple[Any, Any], carried: Mapping[str, Any], reason: str) -> None:
     """Keep a message for `mailworker.send_email` that came as far as being run. Raises LedgerError.
 

@@ -31,6 +31,7 @@ _OPTIONS = tuple(option.name for option in dataclasses.fields(Options) if option
 # One script call must not keep the ledger from others for long.
 _CHUNK = 100
 _INSIST_SECONDS = 10.0
+_NOT_ITS_ARGUMENTS = "it takes an email, as a dict, and lane, idempotency_key and tenant"
 # Whoever tells of many ends keeps its process from sending; the watch asks for the rest.
 _TELL_SECONDS = 5.0
 
@@ -216,7 +217,8 @@ def _accept_foreign(self: SendEmail, *args: Any, **kwargs: Any) -> str:
         try:
             mail_id = _insist(*args, default_key=f"celery:{request.id}", callbacks=kept(carried), **kwargs)
         except (ValueError, TypeError, LookupError) as error:
-            keep_task(queue, str(request.id), (args, kwargs), carried, _tell(error))
+            reason = _NOT_ITS_ARGUMENTS if isinstance(error, TypeError) else _tell(error)
+            keep_task(queue, str(request.id), (args, kwargs), carried, reason)
             raise Ignore from None
     except LedgerError:
         app.send_task(SEND_EMAIL, args, kwargs, queue=queue, task_id=request.id, **carried)

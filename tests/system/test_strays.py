@@ -81,6 +81,27 @@ def test_a_task_of_another_app_on_our_queue_is_kept_told_and_handed_back(post, e
         assert json.loads(client.lindex("shop:diary", 0)) == ["noted", "marker-4711", task_id]
 
 
+@pytest.mark.parametrize(
+    "item", [b"no message", b"\xff\xfe", b'{"body": "marker-4711", "properties": {}}']
+)
+def test_what_is_no_message_at_all_is_kept_and_the_worker_goes_on(post, item):
+    worker = post.worker("-c", "1")
+    with post.redis as client:
+        client.rpush("mail.default", item)
+    (stray,) = kept(1)
+    assert (stray.message.queue, stray.message.reason, stray.message.body) == ("mail.default", "not a message", item)
+    send_email.delay(Email.model_validate(MAIL)).get(timeout=20)
+    assert "marker" not in post.logs()
+    assert worker.stop() == 0
+
+
+def test_a_message_with_arguments_that_are_no_mail_s_says_so(post):
+    post.worker("-c", "1")
+    publish("mailworker.send_email", MAIL, queue=QUEUE, kwargs={"priority": 3})
+    (stray,) = kept(1)
+    assert "lane, idempotency_key and tenant" in stray.message.reason
+
+
 def test_a_message_for_an_unknown_lane_is_a_mail_when_the_lane_is_there(post, environment):
     worker = post.worker("-c", "1")
     publish("mailworker.send_email", MAIL, queue=QUEUE, kwargs={"lane": "news", "tenant": "shop-17"})

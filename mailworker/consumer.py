@@ -6,7 +6,7 @@ shows that it lives, and mails are sent without bells. A message that is not our
 
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -26,6 +26,8 @@ _LONGEST_WAIT_SECONDS = 10
 _REFUSED_WAIT_SECONDS = 3
 _LEDGER_WAIT_SECONDS = 3
 _HIDDEN = "***"
+# What comes of reading something that is not what it should be.
+_FAULTS = (ValueError, LookupError, TypeError, AttributeError)
 
 
 class DiscreetRequest(Request):
@@ -65,7 +67,7 @@ class PatientConsumer(Consumer):
         """Run Celery's loop; where kombu fails on what it took from a list of Redis, keep that, and do not end."""
         try:
             (loops.asynloop if self.hub else loops.synloop)(*arguments)
-        except (ValueError, LookupError, TypeError, AttributeError) as error:
+        except _FAULTS as error:
             taken = _taken(error)
             if taken is None:
                 raise
@@ -93,10 +95,26 @@ class PatientConsumer(Consumer):
         self.app.cut_drains()
         super().cancel_active_requests()
 
+    def create_task_handler(self, *arguments: Any, **options: Any) -> Callable[[Any], None]:
+        """Keep a message that Celery fails on, for its headers make no sense, where that would end the worker."""
+        handle = super().create_task_handler(*arguments, **options)
+
+        def handle_or_keep(message: Any) -> None:
+            try:
+                handle(message)
+            except _FAULTS as error:
+                self._put_aside(message, f"an unreadable task message ({type(error).__name__})")
+
+        return handle_or_keep
+
     def on_unknown_message(self, body: Any, message: Any) -> None:
         """Keep a message that is no task message."""
         del body
         self._put_aside(message, "not a task message")
+
+    def on_decode_error(self, message: Any, exc: Exception) -> None:
+        """Keep a message that no serializer we accept can read; Celery would print and drop it."""
+        self._put_aside(message, f"an unreadable message ({type(exc).__name__})")
 
     def on_unknown_task(self, body: Any, message: Any, exc: Exception) -> None:
         """Keep a message for a task that is not registered here."""

@@ -81,15 +81,30 @@ def test_a_task_of_another_app_on_our_queue_is_kept_told_and_handed_back(post, e
         assert json.loads(client.lindex("shop:diary", 0)) == ["noted", "marker-4711", task_id]
 
 
-@pytest.mark.parametrize(
-    "item", [b"no message", b"\xff\xfe", b'{"body": "marker-4711", "properties": {}}']
-)
+@pytest.mark.parametrize("item", [b"no message", b"\xff\xfe", b'{"body": "marker-4711", "properties": {}}'])
 def test_what_is_no_message_at_all_is_kept_and_the_worker_goes_on(post, item):
     worker = post.worker("-c", "1")
     with post.redis as client:
         client.rpush("mail.default", item)
     (stray,) = kept(1)
     assert (stray.message.queue, stray.message.reason, stray.message.body) == ("mail.default", "not a message", item)
+    send_email.delay(Email.model_validate(MAIL)).get(timeout=20)
+    assert "marker" not in post.logs()
+    assert worker.stop() == 0
+
+
+def test_a_message_that_celery_cannot_read_is_kept_and_not_printed(post):
+    worker = post.worker("-c", "1")
+    task = {"task": "mailworker.send_email", "id": "1", "root_id": "1", "eta": "marker-4711", "expires": None}
+    with Celery("web", broker=app.conf.broker_url, set_as_current=False) as web, web.connection_for_write() as broker:
+        producer = broker.Producer()
+        producer.publish(b"marker-4711 \xff", routing_key=QUEUE, content_type="application/json")
+        producer.publish(b"marker-4711", routing_key=QUEUE, content_type="application/x-python-serialize")
+        producer.publish([[MAIL], {}, {}], routing_key=QUEUE, headers=task)
+    assert {stray.message.reason.partition(" (")[0] for stray in kept(3)} == {
+        "an unreadable message",
+        "an unreadable task message",
+    }
     send_email.delay(Email.model_validate(MAIL)).get(timeout=20)
     assert "marker" not in post.logs()
     assert worker.stop() == 0

@@ -95,9 +95,6 @@ class Options:
         left = (self.expires - now).total_seconds() if isinstance(self.expires, dt.datetime) else self.expires
         if left is not None and not 0 < left <= _TEN_YEARS:
             raise RefusedError("expires: must be in the future, and not more than ten years away")
-        begins = self.countdown or (max(0.0, (self.eta - now).total_seconds()) if self.eta is not None else 0)
-        if left is not None and left <= begins:
-            raise RefusedError("expires: is not after the mail is due, so that it would never be sent")
 
 
 _KINDS: tuple[tuple[str, tuple[type, ...], str], ...] = (

@@ -155,8 +155,6 @@ def test_mails_made_together_keep_their_order():
         ({"max_age": float("nan")}, "max_age"),
         ({"max_age": "1h"}, "max_age"),
         ({"max_age": 5, "expires": 5}, "expires and max_age"),
-        ({"countdown": 60, "expires": 60}, "never be sent"),
-        ({"eta": NOW + dt.timedelta(hours=2), "expires": NOW + dt.timedelta(hours=1)}, "never be sent"),
         ({"in_doubt": "drop"}, "in_doubt"),
         ({"in_doubt": True}, "in_doubt"),
         ({"idempotency_key": ""}, "idempotency_key"),

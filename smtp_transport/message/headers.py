@@ -110,7 +110,7 @@ def date_time(moment: datetime) -> str:
     hours, minutes = divmod(abs(offset), 60)
     return (
         f"{_DAYS[moment.weekday()]}, {moment.day} {_MONTHS[moment.month - 1]} {moment.year:04} "
-        f"{moment:%H:%M:%S} {'-' if offset < 0 else '+'}{hours:02}{minutes:02}"
+        f"{moment.hour:02}:{moment.minute:02}:{moment.second:02} {'-' if offset < 0 else '+'}{hours:02}{minutes:02}"
     )
 
 

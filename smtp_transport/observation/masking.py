@@ -34,6 +34,8 @@ def masked_text(text: str, most: int = _MAX_TEXT) -> str:
     if len(text) > most:
         # The last word may be half an address, which no pattern knows.
         shown = text[:most].rpartition(" ")[0] + f" {HIDDEN}"
+    elif text.isprintable() and "@" not in text and "<" not in text:
+        return text  # as most replies are
     shown = _CONTROL.sub("?", _LINE_END.sub(" ", shown))
     return _ADDRESS.sub(rf"\1{HIDDEN}@\2", _PATH.sub(f"<{HIDDEN}>", shown))[:most]
 

@@ -16,8 +16,8 @@ from mailworker.gate import Gate, LaneTerms, Pass
 from mailworker.intake import UnreadableError, open_mail
 from mailworker.ledger import Ledger, LedgerError
 from mailworker.loading import Load, Loading
-from mailworker.log import logger
-from mailworker.mates import Mates, share, shared
+from mailworker.log import SentLog, logger
+from mailworker.mates import Mates, ahead, share, shared
 from mailworker.news import News
 from mailworker.passage import QUICK_SECONDS, Passage
 from mailworker.record import Batch, Claim, Claiming, Pause, Settlement, Unreadable
@@ -107,6 +107,7 @@ class Drain:
     _is_answering: bool = field(default=False, init=False)
     _stops: int = field(default=0, init=False)
     _is_awaited: bool = field(default=False, init=False)
+    _sent: SentLog = field(default_factory=SentLog, init=False)
 
     def run(self) -> int:
         """Work the lane. Returns how many mails were settled. Raises LedgerError when the ledger is out of reach."""
@@ -116,12 +117,19 @@ class Drain:
             if leave is None:
                 break
             with self.tools.gate.returning(leave):
-                if not self._batch(leave):
+                if not self._batches(leave):
                     break
-            if not self.is_first and self.is_waiting is False:
-                break  # one link is enough
         self.tools.gate.rest(self.policy.lane)
         return self.settled
+
+    def _batches(self, leave: Pass) -> bool:
+        """Work batch after batch, as long as the leave is good; False: that was all."""
+        while self._batch(leave):
+            if not self.is_first and self.is_waiting is False:
+                return False  # one link is enough
+            if not leave.is_good_for(self._share()) or self._is_over():
+                return True
+        return False
 
     @property
     def _lane(self) -> str:
@@ -154,7 +162,8 @@ class Drain:
     def _enter(self) -> Pass | None:
         """Get leave to send, waiting for it a moment; where all must wait longer, have the lane left alone so long."""
         while True:
-            answer = self.tools.gate.enter(self.policy.lane, self.who, self._share())
+            mails = self._share()
+            answer = self.tools.gate.enter(self.policy.lane, self.who, mails, most=ahead(mails, self.mates))
             if isinstance(answer, Pass):
                 return answer
             if answer.all_ms > _SHORT_WAIT_MS:
@@ -187,7 +196,7 @@ class Drain:
     def _batch(self, leave: Pass) -> bool:
         """Claim a batch and work it; False: there was none."""
         tools, claiming = self.tools, self.policy.claiming
-        wanted = replace(claiming, limit=min(self._share(), leave.mails))
+        wanted = replace(claiming, limit=min(self._share(), leave.left))
         batch = tools.ledger.claim(self._lane, wanted, answering=self._is_answering, waited=self._is_awaited)
         self._is_answering = self._is_awaited = False
         if tools.watcher:
@@ -241,7 +250,6 @@ class Drain:
             with closing(deliveries):
                 for index, receipt in deliveries:
                     if passage.is_denied(index):
-                        self._stops += 1
                         break
                     verdicts = judge(receipt)
                     news.hear(verdicts, receipt)
@@ -249,7 +257,7 @@ class Drain:
                     is_clear = passage.tell(index, settlement_of(mails[index], verdicts, self.policy.mails))
                     is_too_much = shared(passage, self.policy.claiming.limit, self._ready_left, self.mates)
                     # Nobody's fate is open on the wire: the one moment to leave.
-                    if is_clear and (is_too_much or self._is_over()):
+                    if is_clear and (is_too_much or passage.is_stopped or self._is_over()):
                         break
         except PoolError as error:
             # Our own links are all in use: that says nothing about the relay.
@@ -259,6 +267,7 @@ class Drain:
             if self.mates.leave():
                 self._is_leaving, news.trouble = True, None
         finally:
+            self._stops += passage.is_stopped
             self.is_waiting = self.is_waiting if passage.is_waiting is None else passage.is_waiting
             try:
                 self._settle(passage.told)
@@ -304,6 +313,8 @@ class Drain:
             logger.warning("nothing is sent that the ledger does not know of: %s", error)
             return [False] * len(claims)
         self._done(told, states)
+        if ours is not None:
+            self._looked_at, self._is_held = time.monotonic(), False
         return ours
 
     def _settle(self, told: list[Settlement]) -> None:
@@ -331,10 +342,7 @@ class Drain:
         for settlement, state in zip(told, states, strict=True):
             if state != _SENT:
                 logger.info("mail %s attempt %d: %s", settlement.claim.id, settlement.claim.attempts, state)
-        sent = [settlement.claim.id for settlement, state in zip(told, states, strict=True) if state == _SENT]
-        if sent:
-            # One line for a window: a line costs as much as a tenth of a mail.
-            logger.info("sent: %s", " ".join(sent))
+        self._sent.add(settlement.claim.id for settlement, state in zip(told, states, strict=True) if state == _SENT)
         self.settled += len(told)
         told.clear()
 
@@ -368,7 +376,10 @@ class Drain:
     def _tell(self, leave: Pass, news: News, load: Load, passage: Passage) -> None:
         """Let all workers know what became of the relay. Whoever does not hear of it finds out himself."""
         gate, trouble = self.tools.gate, news.trouble
+        self._sent.flush()
         leave.used += len(load.mails) - len(passage.left)
+        if trouble or news.complaints or passage.left:
+            leave.until = 0.0  # whatever it was, the gate knows more now
         try:
             gate.unweigh(load.weighed, load.places_of(passage.left))
             for complaint, wait_seconds in news.complaints.items():

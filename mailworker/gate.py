@@ -6,12 +6,13 @@ knows nothing of mails and nothing of the wire. What was not used is given back;
 
 import datetime as dt
 import hashlib
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from zoneinfo import ZoneInfo
 
-from mailworker.fleet import Breaker, BreakerState, Bucket, Change, Grant, Limiter
+from mailworker.fleet import MOST_ITEMS, Breaker, BreakerState, Bucket, Change, Grant, Limiter
 from mailworker.ledger import LedgerError
 from mailworker.links import Berth
 from mailworker.log import logger
@@ -25,6 +26,8 @@ _DAY_MS = 86_400_000
 _QUOTA_HOLD_SECONDS = 3600.0
 # Of a relay that is not to teach, when it does not say how long it wants to be left alone.
 _UNLEARNT_HOLD_SECONDS = 1.0
+# Where nothing bounds it, leave is good for further batches. So late a breaker that others have opened is noticed.
+_GOOD_SECONDS = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +67,8 @@ class Door:
 class Pass:
     """Leave to send so many mails through a relay over one link, and how many were begun with it.
 
-    A probe is a single mail that finds out how the relay does.
+    A probe is a single mail that finds out how the relay does. `until`: a monotonic moment, before which another batch
+    may go by it; 0: none may.
     """
 
     relay: str
@@ -75,8 +79,27 @@ class Pass:
     grant: Grant = field(repr=False)
     buckets: tuple[Bucket, ...] = field(repr=False)
     used: int = 0
+    until: float = 0.0
     end_keeping: Callable[[], None] | None = field(default=None, repr=False)
     is_over: bool = False
+
+    @property
+    def left(self) -> int:
+        """How many mails may still be begun."""
+        return self.mails - self.used
+
+    def is_good_for(self, mails: int) -> bool:
+        """Whether another batch may go by it."""
+        return not self.is_over and self.left >= mails and time.monotonic() < self.until
+
+
+@dataclass(frozen=True, slots=True)
+class _Asker:
+    """Who asks, for how many mails, and for how many at most if nothing bounds them."""
+
+    who: str
+    mails: int
+    most: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,10 +130,13 @@ class Gate:
         self._limiter = limiter
         self._chance = chance
         self._now = now
+        # Relays that, when last asked, had taught no rate.
+        self._untaught: set[str] = set()
 
-    def enter(self, lane: LaneTerms, who: str, mails: int, domain: str | None = None) -> Pass | Wait:
+    def enter(self, lane: LaneTerms, who: str, mails: int, domain: str | None = None, most: int = 0) -> Pass | Wait:
         """Ask for leave to send up to so many mails now; with a domain, through the relay that it sticks to.
 
+        `most`: so many at most, if that is more, in batches within a moment, where neither limit nor rate is in force.
         Leave that was given must be given back, by `returning` or by `give_back`.
         """
         now = self._now()
@@ -118,8 +144,10 @@ class Gate:
         if closed_ms:
             return Wait(closed_ms, closed_ms, "outside its hours")
         waits: list[Wait] = []
+        # Of several relays each batch finds its own, or their shares would be rough.
+        asker = _Asker(who, mails, max(mails, min(most, MOST_ITEMS)) if len(lane.routes) == 1 else mails)
         for relay in for_domain(lane.routes, domain) if domain else in_turn(lane.routes, self._chance):
-            answer = self._ask(self._doors[relay], lane, who, mails, now)
+            answer = self._ask(self._doors[relay], lane, asker, now)
             if isinstance(answer, Pass):
                 return answer
             waits.append(answer)
@@ -216,27 +244,29 @@ class Gate:
                 now = f"{told.rate:g} mails/s" if told.rate else f"held for {told.hold_seconds:g} s"
                 logger.warning("relay %s complains of the rate; now %s", relay, now)
 
-    def _ask(self, door: Door, lane: LaneTerms, who: str, mails: int, now: dt.datetime) -> Pass | Wait:
+    def _ask(self, door: Door, lane: LaneTerms, asker: _Asker, now: dt.datetime) -> Pass | Wait:
         relay = door.terms.relay
         if not door.berth.take():
             # It is this process that has none.
             return Wait(door.berth.ask_again_ms, 0, f"no connection to relay {relay} is free")
         answer: Pass | Wait | None = None
         try:
-            answer = self._admit(door, lane, who, mails, now)
+            answer = self._admit(door, lane, asker, now)
         finally:
             if not isinstance(answer, Pass):
                 door.berth.leave()
         return answer
 
-    def _admit(self, door: Door, lane: LaneTerms, who: str, mails: int, now: dt.datetime) -> Pass | Wait:
-        relay, breaker = door.terms.relay, door.breaker
+    def _admit(self, door: Door, lane: LaneTerms, asker: _Asker, now: dt.datetime) -> Pass | Wait:
+        relay, breaker, who = door.terms.relay, door.breaker, asker.who
         admission = breaker.admit(who)
         if admission.wait_ms:
             held = " by hand" if admission.state is BreakerState.HELD else ""
             return Wait(admission.wait_ms, admission.wait_ms, f"relay {relay} is left alone{held}")
         of_relay, of_lane = _by_mails(door.terms, lane, now)
-        asked = 1 if admission.is_probe else mails
+        buckets = (*of_relay, *of_lane)
+        is_free = asker.most > asker.mails and not buckets and not admission.is_probe and relay in self._untaught
+        asked = 1 if admission.is_probe else asker.most if is_free else asker.mails
         grant = self._limiter.take(
             relay,
             asked,
@@ -244,12 +274,14 @@ class Gate:
             [(bucket, None) for bucket in of_lane],
             lane.lane,  # lanes take turns; who of a lane's workers sends its mails is all the same
         )
+        (self._untaught.discard if grant.taught else self._untaught.add)(relay)
         if not grant.granted:
             if admission.is_probe:
                 breaker.withdraw(who, admission.epoch)
             return Wait(grant.wait_ms, grant.all_ms, f"the limits of relay {relay}, or of the lane")
-        buckets = (*of_relay, *of_lane)
         leave = Pass(relay, grant.granted, admission.is_probe, admission.epoch, who, grant, buckets)
+        if is_free and not grant.taught:
+            leave.until = time.monotonic() + _GOOD_SECONDS
         if leave.is_probe:
             leave.end_keeping = door.keep(lambda: breaker.keep_probe(who, admission.epoch))
         return leave

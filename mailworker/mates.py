@@ -7,6 +7,9 @@ from typing import Protocol
 
 from mailworker.passage import QUICK_SECONDS, Passage
 
+_BATCHES_AHEAD = 5
+_SOON_SECONDS = 0.2
+
 
 class Mates(Protocol):
     """What a drain tells the others and hears from them.
@@ -37,6 +40,13 @@ def share(limit: int, ready_left: int, mates: Mates) -> int:
     if mates.pace < QUICK_SECONDS:
         return limit
     return max(1, min(limit, int(mates.left_seconds() / mates.pace), ready_left // (2 * mates.links)))
+
+
+def ahead(mails: int, mates: Mates) -> int:
+    """How many mails one of them will soon want that wants so many now: where it goes quickly, several batches."""
+    if mates.pace is None or mates.pace >= QUICK_SECONDS:
+        return mails
+    return min(_BATCHES_AHEAD * mails, int(_SOON_SECONDS / mates.pace))
 
 
 def shared(passage: Passage, limit: int, ready_left: int, mates: Mates) -> bool:

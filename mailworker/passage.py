@@ -45,6 +45,7 @@ class Passage:
         self._ahead: set[int] = set()
         self._permitted: set[int] = set()
         self._awaited: set[int] = set()
+        self._window: Sequence[int] = ()
         self._turned_at = self._heard_at = 0.0
         self._answered = 0
         self._heard = self._long_waits = 0
@@ -70,16 +71,12 @@ class Passage:
         """Answer the wire which final dots may be written; whatever is told is written down first."""
         now = time.monotonic()
         if not self._ahead.issuperset(dots) or now - self._turned_at > _MARK_HOLDS_SECONDS:
-            window = [*dots, *self._following(dots)] if self.is_quick else list(dots)
-            ours = self._turn(self.told, [self._claims[index] for index in window])
-            self.is_stopped = ours is None
-            self._ahead = {index for index, is_ours in zip(window, ours or (), strict=not self.is_stopped) if is_ours}
-            self._turned_at = self._heard_at = time.monotonic()
-            self._answered = 0
+            self._mark([*dots, *self._following(dots, WINDOW - len(dots) if self.is_quick else 0)])
         allowed = [index for index in dots if index in self._ahead]
         self._ahead.difference_update(allowed)
         self._permitted.update(allowed)
         self._awaited.update(allowed)
+        self._window = allowed
         return allowed
 
     def is_denied(self, index: int) -> bool:
@@ -93,13 +90,28 @@ class Passage:
         if index in self._awaited:
             self._awaited.discard(index)
             self._hear(time.monotonic())
-        if not self._is_young() or not (self._awaited or self.is_quick):
-            self._settle(self.told)
+        if not self._awaited and not (self.is_quick and self._is_young()):
+            # A whole window is told at once, and the next one goes at once.
+            following = self._following(self._window, len(self._window)) if len(self._window) > 1 else []
+            if following:
+                self._mark(following)
+            else:
+                self._settle(self.told)
         return not self._awaited
 
-    def _following(self, dots: Sequence[int]) -> Sequence[int]:
+    def _mark(self, window: Sequence[int]) -> None:
+        """Have verdicts written and these mails marked, in one call."""
+        ours = self._turn(self.told, [self._claims[index] for index in window])
+        self.is_stopped = ours is None
+        self._ahead = {index for index, is_ours in zip(window, ours or (), strict=not self.is_stopped) if is_ours}
+        self._turned_at = self._heard_at = time.monotonic()
+        self._answered = 0
+
+    def _following(self, dots: Sequence[int], most: int) -> list[int]:
+        """Name the next mails that are still to be sent."""
         first = max(dots) + 1
-        return range(first, min(first + WINDOW - len(dots), len(self._claims)))
+        behind = range(first, min(first + most, len(self._claims)))
+        return [index for index in behind if self._claims[index].id in self.left]
 
     def _hear(self, now: float) -> None:
         self._heard += 1

@@ -19,6 +19,8 @@ from mailworker.settings import RedisSettings, SettingsError
 # Sentinels are asked one after the other; one that is down must not cost a whole call.
 _SENTINEL_SECONDS = 0.5
 _HEALTH_SECONDS = 30
+# A claim is a quarter of a megabyte, which is not to be read in a dozen pieces.
+_READ_BYTES = 131_072
 
 
 def connect(settings: RedisSettings, timeout: float) -> Redis:
@@ -29,6 +31,7 @@ def connect(settings: RedisSettings, timeout: float) -> Redis:
             "socket_timeout": timeout,
             "socket_connect_timeout": timeout,
             "health_check_interval": _HEALTH_SECONDS,
+            "socket_read_size": _READ_BYTES,
         }
         match place.kind:
             case "sentinel":

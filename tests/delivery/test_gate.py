@@ -9,7 +9,9 @@ import pytest
 from mailworker.doorway import Doorway, lane_terms
 from mailworker.fleet import BreakerState
 from mailworker.gate import Pass, Wait
+from mailworker.policy.complaints import Complaint
 from mailworker.policy.hours import Hours
+from mailworker.record import Claiming
 from mailworker.settings import Settings
 from smtp_transport.errors import ErrorKind, SmtpConnectionError
 from smtp_transport.phase import Phase
@@ -246,6 +248,68 @@ def test_what_was_granted_and_not_used_is_given_back(desk):  # noqa: F811
     answer = desk.doorway.gate.enter(desk.lane, "w", 50)
     assert isinstance(answer, Pass)
     assert answer.mails == 48
+
+
+def leaves(desk: Desk, mails: int, most: int) -> list[tuple[int, bool]]:  # noqa: F811
+    """Ask twice, for the first answer tells if anything bounds the relay: for how many, and for several batches?"""
+    told = []
+    for _ in range(2):
+        leave = desk.doorway.gate.enter(desk.lane, "w", mails, most=most)
+        assert isinstance(leave, Pass)
+        told.append((leave.mails, leave.is_good_for(mails)))
+        desk.doorway.gate.give_back(leave)
+        assert not leave.is_good_for(1)
+    return told
+
+
+@pytest.fixture
+def no_hurry(monkeypatch):
+    monkeypatch.setattr("mailworker.gate._GOOD_SECONDS", 60.0)
+
+
+@pytest.mark.usefixtures("no_hurry")
+def test_leave_that_nothing_bounds_is_good_for_several_batches(desk):  # noqa: F811
+    assert leaves(desk, 5, most=20) == [(5, False), (20, True)]
+
+
+@pytest.mark.usefixtures("no_hurry")
+@pytest.mark.parametrize(
+    "sections",
+    [
+        {"relays": {"default": {"limits": "1000/min"}}},
+        {"relays": {"default": {}}, "lanes": {LANE: {"limits": "1000/min"}}},
+        {"relays": {"a": {}, "b": {}}, "lanes": {LANE: {"relay": "a*2, b"}}},
+    ],
+    ids=["a limit of the relay", "a limit of the lane", "two relays"],
+)
+def test_leave_is_for_one_batch_where(desk, sections):  # noqa: F811
+    configured(desk, **sections)
+    assert leaves(desk, 5, most=20) == [(5, False), (5, False)]
+
+
+@pytest.mark.usefixtures("no_hurry")
+def test_a_relay_that_teaches_a_rate_is_asked_for_one_batch_at_a_time_again(desk):  # noqa: F811
+    assert leaves(desk, 5, most=20)[1] == (20, True)
+    leave = desk.doorway.gate.enter(desk.lane, "w", 100)
+    leave.used = 100
+    desk.doorway.gate.complained(leave, Complaint.RATE, None)
+    desk.doorway.gate.give_back(leave)
+    leave = desk.doorway.gate.enter(desk.lane, "w", 1, most=20)
+    assert isinstance(leave, Wait) or not leave.is_good_for(1)
+
+
+@pytest.mark.usefixtures("no_hurry")
+def test_batches_that_go_by_one_leave_are_counted_as_what_they_were(desk, client):  # noqa: F811
+    desk.claiming = Claiming(5, 1 << 20, 60_000, 5)
+    asked = []
+    real = desk.doorway.gate.enter
+    desk.doorway.gate.enter = lambda *what, **more: (asked.append(what), real(*what, **more))[1]
+    mails = desk.accept(count=33)
+    desk.drain()
+    assert states(desk, mails) == {"sent": 33}
+    assert len(asked) < 33 / 5
+    (key,) = client.keys("*lesson*")
+    assert sum(int(count) for name, count in client.hgetall(key).items() if name.startswith(b"s")) == 33
 
 
 def test_a_pause_by_hand_stops_a_drain_between_two_windows(desk, monkeypatch):  # noqa: F811

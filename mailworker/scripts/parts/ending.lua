@@ -6,8 +6,7 @@ local COUNTED_AS = {sent = 'delivered'}
 -- What was sent is nobody's business any more; everything else may be wanted again.
 local OF_SENDING = {'payload', 'error', 'priority', 'expires', 'max_attempts', 'in_doubt', 'key', 'files', 'weight'}
 
-local function close(record, id, state, keep, ...)
-  local callbacks, files = unpack(redis.call('HMGET', record, 'callbacks', 'files'))
+local function close(record, id, state, keep, callbacks, files, ...)
   redis.call('HDEL', record, 'phase', 'owner', 'due', 'unreadable', unpack(state == 'sent' and OF_SENDING or {}))
   redis.call('HSET', record, 'state', state, 'ended', int(NOW), ...)
   if state ~= 'sent' then redis.call('ZADD', PREFIX .. state, int(NOW), id) end
@@ -29,6 +28,6 @@ end
 
 local function finish(record, id, state, keep)
   leave(id)
-  close(record, id, state, keep)
+  close(record, id, state, keep, unpack(redis.call('HMGET', record, 'callbacks', 'files'), 1, 2))
   redis.call('HINCRBY', COUNTS, COUNTED_AS[state] or state, 1)
 end

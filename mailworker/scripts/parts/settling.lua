@@ -15,7 +15,8 @@ local function settle_all(key, arg, mails, keep)
   end
 
   local function settle(record, id, fence, letters, delay, told, err, line, is_duplicate)
-    local state, held, before, expires = fields_of(record, 'state', 'fence', 'recipients', 'expires')
+    local state, held, before, expires, callbacks, files =
+      fields_of(record, 'state', 'fence', 'recipients', 'expires', 'callbacks', 'files')
     local is_same_fence = held == fence
     -- The owner's own repetition hears what became of the mail; nothing is written twice.
     local otherwise = is_same_fence and state or 'fenced'
@@ -41,7 +42,7 @@ local function settle_all(key, arg, mails, keep)
     end
     local final = ending_of(after)
     if not is_owner then leave(id) end
-    close(record, id, final, keep, unpack(facts))
+    close(record, id, final, keep, callbacks, files, unpack(facts))
     count(COUNTED_AS[final] or final)
     return final
   end

@@ -1,6 +1,6 @@
 """A relay's settings in the transport's terms."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from pydantic import ValidationError
@@ -20,6 +20,15 @@ _OUR_NAMES = {
     "max_message_size": "max_message_bytes",
     "secret": "password",
 }
+
+
+def faults_of_relays(relays: Mapping[str, RelaySettings], names: Iterable[str]) -> Iterator[str]:
+    """Tell why the transport would not take the settings of these relays."""
+    for name in names:
+        try:
+            smtp_config(name, relays[name])
+        except SettingsError as error:
+            yield str(error)
 
 
 def pool_config(relay: RelaySettings) -> PoolConfig:

@@ -5,9 +5,9 @@ Law: whole or not at all. What cannot be used, or takes a restart, is refused wi
 
 from collections.abc import Iterator
 
-from mailworker.relay import smtp_config
-from mailworker.sealing import KeyRing
-from mailworker.settings import PREFIX, Settings, SettingsError, load_settings
+from mailworker.relay import faults_of_relays
+from mailworker.runtime import key_ring
+from mailworker.settings import Settings, SettingsError, load_settings
 
 # A worker's sockets, leases, queues and timers were made of these.
 _FIXED = ("redis", "broker", "worker")
@@ -32,12 +32,8 @@ def _fixed(old: Settings, new: Settings) -> Iterator[str]:
 
 
 def _unusable(new: Settings) -> Iterator[str]:
-    for relay in new.used_relays:
-        try:
-            smtp_config(relay, new.relays[relay])
-        except SettingsError as error:
-            yield str(error)
+    yield from faults_of_relays(new.relays, new.used_relays)
     try:
-        KeyRing.parse(key.get_secret_value() for key in new.sealing.keys)
-    except ValueError as error:
-        yield f"{PREFIX}SEALING__KEYS: {error}"
+        key_ring(new)
+    except SettingsError as error:
+        yield str(error)

@@ -43,7 +43,7 @@ class Runtime:
         self.settings = settings
         self.ring = ring
         self.pid = os.getpid()
-        self.keys = _key_ring(settings)
+        self.keys = key_ring(settings)
         self.redis = connect(settings.redis, settings.redis.timeout_seconds)
         self.ledger = ledger_over(self.redis, settings)
         self.suppressions = Suppressions(Server(self.redis), settings.redis.prefix, self.keys)
@@ -145,7 +145,8 @@ class Runtime:
         self.redis.close()
 
 
-def _key_ring(settings: Settings) -> KeyRing:
+def key_ring(settings: Settings) -> KeyRing:
+    """Make the ring of the sealing keys. Raises SettingsError."""
     try:
         return KeyRing.parse(key.get_secret_value() for key in settings.sealing.keys)
     except ValueError as error:

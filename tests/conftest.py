@@ -1,8 +1,10 @@
 """Fixtures that more than one room of tests needs."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+import trustme
 
 from mailworker.dev.valkey import ValkeyServer
 
@@ -12,3 +14,17 @@ def valkey(tmp_path_factory) -> Iterator[ValkeyServer]:
     """A real server, its append-only file on, for the whole session of one test process."""
     with ValkeyServer(tmp_path_factory.mktemp("valkey")) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def ca() -> trustme.CA:
+    """Whom clients of a test trust."""
+    return trustme.CA()
+
+
+@pytest.fixture(scope="session")
+def ca_file(ca, tmp_path_factory) -> Path:
+    """Its certificate, as `ca_certs` names one."""
+    path = tmp_path_factory.mktemp("ca") / "ca.pem"
+    ca.cert_pem.write_to_path(str(path))
+    return path

@@ -8,8 +8,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 import click
 
 from mailworker.cli.output import FAILED, SettingsFault, print_json
-from mailworker.relay import smtp_config
-from mailworker.sealing import KeyRing
+from mailworker.relay import faults_of_relays
 from mailworker.settings import PREFIX, Settings, SettingsError, load_settings
 
 MASK = "**********"
@@ -31,7 +30,7 @@ def check(role: str | None, connect: bool) -> None:  # noqa: FBT001 - click's op
     """
     settings = load_settings()
     faults = list(_faults_of_all(settings))
-    of_workers = [] if role == "web" else list(_faults_of_workers(settings))
+    of_workers = [] if role == "web" else list(faults_of_relays(settings.relays, settings.used_relays))
     if of_workers and not faults and role is None:
         of_workers = ["for a web process the settings are right (--role web); for a worker:", *of_workers]
     if faults or of_workers:
@@ -75,18 +74,12 @@ def masked_url(url: str) -> str:
 
 
 def _faults_of_all(settings: Settings) -> Iterator[str]:
+    from mailworker.runtime import key_ring  # noqa: PLC0415 - help must be quick
+
     try:
-        KeyRing.parse(key.get_secret_value() for key in settings.sealing.keys)
-    except ValueError as error:
-        yield f"{PREFIX}SEALING__KEYS: {error}"
-
-
-def _faults_of_workers(settings: Settings) -> Iterator[str]:
-    for name in settings.used_relays:
-        try:
-            smtp_config(name, settings.relays[name])
-        except SettingsError as error:
-            yield str(error)
+        key_ring(settings)
+    except SettingsError as error:
+        yield str(error)
 
 
 def _ledger_faults() -> Iterator[str]:

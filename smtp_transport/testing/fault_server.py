@@ -12,10 +12,10 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
+from smtp_transport.testing.listener import HOST, Listener
 from smtp_transport.testing.peer import Conversation, Departed, HungUp, Peer, ScriptBroken
 from smtp_transport.testing.steps import Step
 
@@ -35,21 +35,17 @@ class FaultServer:
         self._scripts = scripts
         self._tls = tls
         self._strict = strict
-        self._stopping = threading.Event()
+        self._listener = Listener("fault server", self._meet)
         self._changed = threading.Condition()
-        self._threads: list[threading.Thread] = []
         self._peers: list[Peer] = []
-        self._listener: socket.socket | None = None
-        self.host = "127.0.0.1"
+        self.host = HOST
         self.port = 0
         self.conversations: list[Conversation] = []
         self.problems: list[str] = []
 
     def __enter__(self) -> Self:
         """Listen on a free port of the loopback interface."""
-        self._listener = socket.create_server((self.host, 0))
-        self.port = self._listener.getsockname()[1]
-        self._start(self._accept, self._listener)
+        self.port = self._listener.open()
         return self
 
     def __exit__(
@@ -62,18 +58,7 @@ class FaultServer:
 
     def stop(self) -> None:
         """Break every connection and listen no more; may be repeated."""
-        if self._listener is None or self._stopping.is_set():
-            return
-        self._stopping.set()
-        # Closing a socket wakes nobody who waits in its accept(): a last client does.
-        with suppress(OSError), socket.socket() as last:
-            last.connect((self.host, self.port))
-            self._threads[0].join()
-        self._listener.close()
-        for peer in self._peers:
-            peer.interrupt()
-        for thread in self._threads:
-            thread.join()
+        self._listener.close(self._interrupt)
 
     def announce(self, line: str = "421 4.3.2 going down", *, leave: bool = True) -> None:
         """Say this line now on every open connection, whatever its script waits for; hang up behind it if `leave`."""
@@ -88,23 +73,17 @@ class FaultServer:
                 if not self._changed.wait(deadline - time.monotonic()) and time.monotonic() >= deadline:
                     raise TimeoutError(f"not reached in {seconds} s: {self.conversations}")
 
-    def _start(self, work: Callable[..., None], *arguments: object) -> None:
-        thread = threading.Thread(target=work, args=arguments, name=f"fault server {self.port}", daemon=True)
-        self._threads.append(thread)
-        thread.start()
+    def _interrupt(self) -> None:
+        for peer in self._peers:
+            peer.interrupt()
 
-    def _accept(self, listener: socket.socket) -> None:
-        while True:
-            accepted, _ = listener.accept()
-            if self._stopping.is_set():
-                accepted.close()
-                return
-            conversation = Conversation(len(self.conversations) + 1)
-            peer = Peer(accepted, conversation, self._tls, self._stopping, self._tell)
-            self._peers.append(peer)
-            self.conversations.append(conversation)
-            self._tell()
-            self._start(self._converse, peer)
+    def _meet(self, accepted: socket.socket) -> Callable[[], None]:
+        conversation = Conversation(len(self.conversations) + 1)
+        peer = Peer(accepted, conversation, self._tls, self._listener.stopping, self._tell)
+        self._peers.append(peer)
+        self.conversations.append(conversation)
+        self._tell()
+        return lambda: self._converse(peer)
 
     def _converse(self, peer: Peer) -> None:
         connection = peer.conversation.number
@@ -113,7 +92,7 @@ class FaultServer:
             try:
                 step.play(peer)
             except Departed as departure:
-                if isinstance(departure, HungUp) and not self._stopping.is_set():
+                if isinstance(departure, HungUp) and not self._listener.stopping.is_set():
                     self.problems.append(f"connection {connection}, step {number} {step}: the client hung up")
                 break
             except ScriptBroken as error:

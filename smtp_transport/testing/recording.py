@@ -15,13 +15,13 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from smtp_transport.observation.masking import HIDDEN
+from smtp_transport.testing.listener import HOST, Listener
 from smtp_transport.testing.peer import Peer, ScriptBroken
 from smtp_transport.testing.relay import Relay, Scribe
 from smtp_transport.testing.steps import Close, ExpectContent, ExpectEnd, Say, StartTls, Step
@@ -119,62 +119,42 @@ class Recorder:
         self._mask = mask
         self._lock = threading.Lock()
         self._relays: list[Relay] = []
-        self._threads: list[threading.Thread] = []
-        self._stopping = threading.Event()
-        self._listener: socket.socket | None = None
+        self._listener = Listener("recorder", self._meet)
         self._problems: list[str] = []
-        self.host = "127.0.0.1"
+        self.host = HOST
         self.port = 0
 
     def __enter__(self) -> Self:
         """Listen on a free port of the loopback interface; an older recording is overwritten."""
         self._recording.write_text("", encoding="utf-8")
-        self._listener = socket.create_server((self.host, 0))
-        self.port = self._listener.getsockname()[1]
-        self._start(self._accept, self._listener)
+        self.port = self._listener.open()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Break what is open, and finish the recording."""
-        self._stopping.set()
-        if self._listener is not None:
-            # Closing a socket wakes nobody who waits in its accept(): a last client does.
-            with suppress(OSError), socket.socket() as last:
-                last.connect((self.host, self.port))
-                self._threads[0].join()
-            self._listener.close()
-        for relay in self._relays:
-            relay.interrupt()
-        for thread in self._threads:
-            thread.join()
+        self._listener.close(self._interrupt)
         problems = self._problems + [relay.problem for relay in self._relays if relay.problem is not None]
         if problems and error is None:
             raise RecordingFailed("; ".join(problems))
 
-    def _start(self, work: Callable[..., None], *arguments: object) -> None:
-        thread = threading.Thread(target=work, args=arguments, name=f"recorder {self.port}", daemon=True)
-        self._threads.append(thread)
-        thread.start()
+    def _interrupt(self) -> None:
+        for relay in self._relays:
+            relay.interrupt()
 
-    def _accept(self, listener: socket.socket) -> None:
-        while True:
-            client, _ = listener.accept()
-            if self._stopping.is_set():
-                client.close()
-                return
-            try:
-                server = socket.create_connection(self._upstream, timeout=30)
-            except OSError as error:
-                host, port = self._upstream
-                self._problems.append(f"cannot reach {host}:{port} ({error.strerror or type(error).__name__})")
-                client.close()
-                continue
-            server.settimeout(None)
-            relay = Relay(client, server, self._contexts, Scribe(mask=self._mask))
-            self._relays.append(relay)
-            self._start(self._record, relay)
+    def _meet(self, client: socket.socket) -> Callable[[], None] | None:
+        try:
+            server = socket.create_connection(self._upstream, timeout=30)
+        except OSError as error:
+            host, port = self._upstream
+            self._problems.append(f"cannot reach {host}:{port} ({error.strerror or type(error).__name__})")
+            client.close()
+            return None
+        server.settimeout(None)
+        relay = Relay(client, server, self._contexts, Scribe(mask=self._mask))
+        self._relays.append(relay)
+        return lambda: self._record(relay)
 
     def _record(self, relay: Relay) -> None:
         relay.run(self._upstream[0])

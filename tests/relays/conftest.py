@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 
 from mailworker.celery import app
 from mailworker.cli import main
-from tests.wire.conftest import ca, ca_file, issued  # noqa: F401 - fixtures
+from tests.wire.conftest import issued  # noqa: F401 - a fixture
 
 
 @pytest.fixture(autouse=True)

@@ -3,11 +3,9 @@ import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
-import trustme
 
 from bench.contenders import WAYS
 from smtp_transport import Credentials, Email, SmtpClient, SmtpConfig, TlsConfig
@@ -15,18 +13,6 @@ from smtp_transport.dkim import Signer
 from tests.servers import dovecot, exim, postfix
 from tests.servers.standing import LATER, PASSWORD, REFUSED, SMALL, USER, Found, Standing
 from tests.wire.sink import Sink
-
-
-@pytest.fixture(scope="session")
-def ca() -> trustme.CA:
-    return trustme.CA()
-
-
-@pytest.fixture(scope="session")
-def ca_file(ca, tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("ca") / "ca.pem"
-    ca.cert_pem.write_to_path(str(path))
-    return path
 
 
 @pytest.fixture(scope="session")

@@ -81,6 +81,14 @@ class Worker:
         pytest.fail(f"the worker did not stop:\n{self.log.read_text()[-3000:]}")
 
 
+def refused_start() -> str:
+    """Start a worker that must not start; what it says on standard error."""
+    command = [sys.executable, "-m", "celery", "-A", "mailworker", "worker"]
+    worker = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    assert worker.returncode == 2
+    return worker.stderr
+
+
 class Post:
     """The whole installation of a test: server, mailbox, workers, and this process as the web app."""
 

@@ -2,8 +2,6 @@
 
 import gzip
 import json
-import subprocess
-import sys
 import threading
 import zlib
 from collections.abc import Iterator
@@ -13,7 +11,7 @@ import pytest
 
 from mailworker import Attachment, Email, app, send_email
 from smtp_transport.testing import FaultServer, behaved
-from tests.system.conftest import wait_until
+from tests.system.conftest import refused_start, wait_until
 
 pytestmark = pytest.mark.system
 
@@ -129,12 +127,5 @@ def test_errors_of_a_worker_reach_sentry_and_nothing_of_a_mail_does(post, sentry
 @pytest.mark.parametrize("dsn", ["not-a-dsn", "http://127.0.0.1/1"])
 def test_a_dsn_that_is_none_stops_the_worker_with_the_reason(post, environment, dsn):
     environment.setenv("MAILWORKER_SENTRY__DSN", dsn)
-    worker = subprocess.run(
-        [sys.executable, "-m", "celery", "-A", "mailworker", "worker"],
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert worker.returncode == 2
-    assert "is no DSN of Sentry" in worker.stderr
+    told = refused_start()
+    assert "is no DSN of Sentry" in told

@@ -26,16 +26,19 @@ _MEANING: Final[Mapping[int, tuple[ErrorKind, str]]] = MappingProxyType(
         538: (ErrorKind.AUTH_METHOD_NOT_SUPPORTED, "the server wants TLS before this mechanism"),
     }
 )
+_OF_THIS_MECHANISM: Final = frozenset({504, 534, 535})
+"""Codes that another mechanism may not meet."""
 _OTHER: Final = (ErrorKind.AUTHENTICATION, "the server refused to authenticate")
 
 
 def refusal(
-    reply: Reply, credentials: Credentials | None = None, challenge: bytes = b"", bound: str = ""
+    reply: Reply, credentials: Credentials | None = None, challenge: bytes = b"", bound: str = "", by: str = ""
 ) -> AuthenticationError | ProtocolError:
     """Turn a 4xx or 5xx reply to AUTH, or to a response, into an error.
 
     With a token, what its provider said against it in the last challenge or in the reply is told in the error: status,
-    schemes and scope, and nothing else. `bound`: the type of channel binding that went with the credentials.
+    schemes and scope, and nothing else. `bound`: the type of channel binding that went with the credentials. `by`: the
+    mechanism, if the server offers to be shown the password instead.
     """
     if reply.code == 421:
         return ProtocolError(
@@ -47,6 +50,9 @@ def refusal(
     if bound:
         # Types are not negotiated, and few servers say which of the two they refuse.
         what += f", or not their binding by {bound}; auth_method can name a mechanism without -PLUS"
+    elif by and reply.code in _OF_THIS_MECHANISM:
+        # Servers that keep passwords hashed may offer what they cannot check then.
+        what += f", by {by}; auth_method can name another that it offers"
     return AuthenticationError(what, kind, reply.code, reply.enhanced, Phase.AUTH)
 
 

@@ -24,6 +24,9 @@ from smtp_transport.sasl import SaslContext, SaslExchange, SaslMechanism
 _MAX_ROUNDS: Final = 32
 """Challenges in one exchange. No mechanism needs ten; a server and a careless mechanism could go on for ever."""
 
+_SHOWING: Final = frozenset({"PLAIN", "LOGIN"})
+"""Mechanisms that show the server the password, so that every server can check it."""
+
 _T = TypeVar("_T")
 
 
@@ -110,7 +113,9 @@ def _attempt(
     reply, challenge = _exchange(talk, mechanism, credentials, context)
     if not reply.is_positive:
         bound = context.binding.kind if context.binding and getattr(mechanism, "binds_channel", False) else ""
-        raise refusal(reply, credentials, challenge, bound)
+        by = mechanism.name if mechanism.name not in _SHOWING and offered & _SHOWING else ""
+        is_password = credentials.kind is CredentialKind.PASSWORD
+        raise refusal(reply, credentials, challenge, bound, by if is_password else "")
     return credentials.username or None
 
 

@@ -15,6 +15,7 @@ from tests.protocol.script import GREETED, Fault, Played, ScriptedStream, Step, 
 ANN = {"username": "ann@example.com", "secret": "hunter2"}
 TLS_OFFERED = b"250-mx\r\n250-STARTTLS\r\n250 AUTH LOGIN PLAIN\r\n"
 AUTH_PLAIN = "AUTH PLAIN AGFubkBleGFtcGxlLmNvbQBodW50ZXIy"
+CRAM_ANSWER = "YW5uQGV4YW1wbGUuY29tIGRkMmMzYTVlYTVjYmZhYTM5MGVkNGExYmMzNTAwNDM1"
 HELLO = "EHLO client.example.com"
 
 
@@ -333,3 +334,17 @@ def test_a_server_that_says_more_than_it_was_asked_is_told_at_once(said: bytes, 
     steps = (*GREETED, b"250-mx\r\n250 AUTH PLAIN\r\n", AUTH_PLAIN, b"235 welcome\r\n" + said)
     error = refused(*steps, credentials=ANN)
     assert (error.kind, error.phase) == (kind, Phase.AUTH)
+
+
+@pytest.mark.parametrize(("code", "is_told"), [(535, True), (504, True), (534, True), (454, False)])
+def test_a_mechanism_that_the_server_cannot_check_is_named(code: int, is_told: bool) -> None:  # noqa: FBT001 - a row
+    """A server that keeps passwords hashed may offer CRAM-MD5 all the same, and say no to everybody."""
+    challenge, reply = b"334 PDEyM0BteD4=\r\n", f"{code} no\r\n".encode()
+    for offer, is_shown in ((b"CRAM-MD5 PLAIN", is_told), (b"CRAM-MD5", False)):
+        stream = ScriptedStream(
+            *GREETED, b"250-mx\r\n250 AUTH " + offer + b"\r\n", "AUTH CRAM-MD5", challenge, CRAM_ANSWER, reply
+        )
+        with pytest.raises(AuthenticationError) as failed:
+            Connection.over(stream, make_config(credentials=ANN))
+        assert ("by CRAM-MD5; auth_method can name another" in failed.value.message) is is_shown
+        assert failed.value.code == code

@@ -10,7 +10,16 @@ import socket
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import AliasChoices, BeforeValidator, Field, InstanceOf, SecretStr, field_validator, model_validator
+from pydantic import (
+    AliasChoices,
+    BeforeValidator,
+    Field,
+    InstanceOf,
+    IPvAnyAddress,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
 
 from smtp_transport.credentials import AuthMethod, CredentialKind, Credentials, CredentialSource
 from smtp_transport.fields import Frozen, Seconds, checked_host, is_ip
@@ -86,7 +95,8 @@ class SmtpConfig(Frozen):
 
     `unix_socket` (also `host="unix:/run/lmtp"`) is the socket of a server on this machine: `host`, "localhost" unless
     told, is then only the name that its certificate bears, and `tls` is "none" unless told. `proxy` is the URL of a
-    proxy that connects for us: `http://...` or `socks5://...`.
+    proxy that connects for us: `http://...` or `socks5://...`. `source_address` is the address of this machine to
+    connect from, to the server or to the proxy.
 
     `retry`, `circuit_breaker` and `rate_limit` are for a client that is used alone, see there; None is off.
     """
@@ -95,6 +105,7 @@ class SmtpConfig(Frozen):
     port: int = Field(default=587, ge=1, le=65_535)
     unix_socket: Path | None = None
     proxy: Proxy | None = None
+    source_address: IPvAnyAddress | None = None
     tls: TlsMode = TlsMode.STARTTLS
     tls_config: TlsConfig = TlsConfig()
     credentials: CredentialSource | None = None
@@ -152,6 +163,8 @@ class SmtpConfig(Frozen):
     def _belongs_together(self) -> Self:
         if self.unix_socket is not None and self.proxy is not None:
             raise ValueError("proxy: no proxy leads to a unix_socket; drop one of them")
+        if self.unix_socket is not None and self.source_address is not None:
+            raise ValueError("source_address: a unix_socket is reached without an address; drop one of them")
         if self.tls is TlsMode.NONE and not self.may_be_plaintext:
             raise ValueError(
                 "tls: 'none' would send mail in clear text over a network; use 'starttls' or 'implicit', or set "
@@ -294,6 +307,10 @@ class SmtpConfigBuilder:
     def proxy(self, url: str | Proxy) -> Self:
         """Have a proxy connect: `http://...` or `socks5://...`."""
         return self._with("proxy", url)
+
+    def source_address(self, address: str) -> Self:
+        """Connect from this address of this machine."""
+        return self._with("source_address", address)
 
     def build(self) -> SmtpConfig:
         """Give the checked configuration."""

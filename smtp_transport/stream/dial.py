@@ -15,6 +15,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Sequence
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
 from smtp_transport.errors import ErrorKind, SmtpConnectionError, SmtpTimeoutError
@@ -23,6 +24,7 @@ from smtp_transport.phase import Phase
 ATTEMPT_DELAY = 0.25
 """Seconds before the next address is tried beside those that have not answered (RFC 8305 section 8)."""
 
+Source = IPv4Address | IPv6Address
 Target = tuple[socket.AddressFamily, tuple[str | int | bytes, ...]]
 
 # The most telling first: that one is reported where addresses fail in different ways.
@@ -42,19 +44,19 @@ _HINTS = {
 }
 
 
-def dial(host: str, port: int, deadline: float) -> socket.socket:
-    """Connect to the first address that answers; the socket is non-blocking.
+def dial(host: str, port: int, deadline: float, source: Source | None = None) -> socket.socket:
+    """Connect to the first address that answers, from `source` if it is given; the socket is non-blocking.
 
     Raises `SmtpConnectionError` (dns_resolution_failed, connection_refused, network_unreachable, ...) or
     `SmtpTimeoutError` (connect_timeout).
     """
-    waiting = deque(interleave(resolve(host, port, deadline)))
+    waiting = deque(_from_here(host, interleave(resolve(host, port, deadline)), source))
     failures: list[int] = []
     with selectors.DefaultSelector() as racing:
         try:
             while waiting or racing.get_map():
                 if waiting:
-                    _start(waiting.popleft(), racing, failures)
+                    _start(waiting.popleft(), racing, failures, source)
                 now = time.monotonic()
                 if now >= deadline:
                     raise SmtpTimeoutError(
@@ -68,7 +70,7 @@ def dial(host: str, port: int, deadline: float) -> socket.socket:
         finally:
             for key in tuple(racing.get_map().values()):
                 key.fileobj.close()  # type: ignore[union-attr]  # only sockets are registered
-    raise _unreachable(host, port, failures)
+    raise _unreachable(f"{host}:{port}" + (f" from {source}" if source is not None else ""), failures)
 
 
 def dial_unix(path: Path, deadline: float) -> socket.socket:
@@ -151,7 +153,19 @@ def interleave(targets: Iterable[Target]) -> list[Target]:
     return [target for turn in itertools.zip_longest(*families.values()) for target in turn if target is not None]
 
 
-def _start(target: Target, racing: selectors.BaseSelector, failures: list[int]) -> None:
+def _from_here(host: str, targets: Sequence[Target], source: Source | None) -> Sequence[Target]:
+    """Give those that can be reached from the source address; raises `SmtpConnectionError` if there are none."""
+    if source is None:
+        return targets
+    family = socket.AF_INET if source.version == 4 else socket.AF_INET6
+    alike = [target for target in targets if target[0] == family]
+    if not alike:
+        told = f"{host} has no IPv{source.version} address to be reached from {source}; see source_address"
+        raise SmtpConnectionError(told, ErrorKind.NETWORK_UNREACHABLE, phase=Phase.CONNECT)
+    return alike
+
+
+def _start(target: Target, racing: selectors.BaseSelector, failures: list[int], source: Source | None) -> None:
     family, address = target
     try:
         attempt = socket.socket(family, socket.SOCK_STREAM)
@@ -159,6 +173,13 @@ def _start(target: Target, racing: selectors.BaseSelector, failures: list[int]) 
         failures.append(error.errno or 0)
         return
     attempt.setblocking(False)
+    if source is not None:
+        try:
+            attempt.bind((str(source), 0))
+        except OSError as error:
+            attempt.close()
+            failures.append(error.errno or 0)
+            return
     code = attempt.connect_ex(address)
     if code in {0, errno.EINPROGRESS}:
         racing.register(attempt, selectors.EVENT_WRITE)
@@ -180,9 +201,9 @@ def _first_connected(racing: selectors.BaseSelector, failures: list[int], patien
     return None
 
 
-def _unreachable(host: str, port: int, failures: Sequence[int]) -> SmtpConnectionError:
+def _unreachable(where: str, failures: Sequence[int]) -> SmtpConnectionError:
     code = next((known for known in _KINDS if known in failures), failures[0] if failures else 0)
     kind = _KINDS.get(code, ErrorKind.CONNECTION)
     tried = f", {len(failures)} addresses tried" if len(failures) > 1 else ""
-    text = f"cannot connect to {host}:{port} ({os.strerror(code).lower()}{tried}){_HINTS.get(kind, '')}"
+    text = f"cannot connect to {where} ({os.strerror(code).lower()}{tried}){_HINTS.get(kind, '')}"
     return SmtpConnectionError(text, kind, phase=Phase.CONNECT)

@@ -40,8 +40,8 @@ def connect(config: SmtpConfig, deadline: float) -> SocketStream:
     if config.unix_socket is not None:
         return SocketStream(dial_unix(config.unix_socket, deadline))
     if config.proxy is None:
-        return SocketStream(dial(config.host, config.port, deadline))
-    stream = SocketStream(dial(config.proxy.host, config.proxy.port, deadline))
+        return SocketStream(dial(config.host, config.port, deadline, config.source_address))
+    stream = SocketStream(dial(config.proxy.host, config.proxy.port, deadline, config.source_address))
     try:
         ask_proxy(stream, config.proxy, (config.host, config.port), deadline)
     except BaseException:

@@ -139,6 +139,7 @@ def test_every_step_of_the_builder_arrives():
         .max_message_size(3)
         .client_id("app.example.com")
         .pool(pool)
+        .source_address("192.0.2.7")
         .build()
     )
     assert config == SmtpConfig(
@@ -153,6 +154,7 @@ def test_every_step_of_the_builder_arrives():
         max_message_size=3,
         local_hostname="app.example.com",
         pool=pool,
+        source_address="192.0.2.7",
     )
     assert config.server_name == "other.example.com"
 

@@ -290,6 +290,8 @@ def test_mail_through_a_proxy_is_not_local_though_its_host_looks_so():
         SmtpConfig(host="localhost", tls="none", proxy="http://127.0.0.1:3128")
     with pytest.raises(ValidationError, match="unix_socket"):
         SmtpConfig(unix_socket="/run/smtp", proxy="http://127.0.0.1:3128")
+    with pytest.raises(ValidationError, match="source_address: a unix_socket"):
+        SmtpConfig(unix_socket="/run/smtp", source_address="192.0.2.7")
 
 
 def test_a_pair_of_streams_carries_bytes_and_ends():

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from smtp_transport import ErrorKind, Phase, SmtpConfig, SmtpConnectionError, SmtpTimeoutError, TlsConfig
 from smtp_transport.stream import SocketStream, open_stream
 from smtp_transport.stream.dial import dial, interleave
-from smtp_transport.testing import Close, FaultServer, Raw, ReadSome, Say, Stall, StartTls
+from smtp_transport.testing import Close, FaultServer, Raw, ReadSome, Say, Stall, StartTls, behaved
 
 LONG = 10.0
 
@@ -277,3 +277,30 @@ def test_every_command_leaves_at_once():
         assert connected.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
         assert connected.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
         stream.close()
+
+
+def test_a_connection_comes_from_the_address_that_was_chosen(client_for, email):
+    came_from = []
+
+    class Look:
+        def play(self, peer):
+            came_from.append(peer._socket.getpeername()[0])
+
+    with FaultServer([Look(), *behaved()]) as server:
+        client = client_for(server, host="localhost", source_address="127.0.0.9")
+        assert client.send(email()).is_complete_success
+    assert came_from == ["127.0.0.9"]
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ("192.0.2.99", "from 192.0.2.99 (cannot assign requested address"),
+        ("::1", "127.0.0.1 has no IPv6 address to be reached from ::1; see source_address"),
+    ],
+)
+def test_an_address_that_nothing_can_come_from_is_told(client_for, source, told):
+    with FaultServer(behaved()) as server, pytest.raises(SmtpConnectionError) as failed:
+        client_for(server, source_address=source).test_connection()
+    assert (failed.value.kind, failed.value.phase) == (ErrorKind.NETWORK_UNREACHABLE, Phase.CONNECT)
+    assert told in failed.value.message

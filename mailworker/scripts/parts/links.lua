@@ -1,5 +1,5 @@
 -- Who may be connected: a sorted set of holders by the end of their leases, and a hash `has/wants/since` of each: since
--- when it has some, or has none. What was learnt of the most: `most`, `at`, when, and `least`, to which complaints of
+-- when it has some, or has none. Who has none and asked but once, in passing, wants 0. What was learnt of the most: `most`, `at`, when, and `least`, to which complaints of
 -- the moment that began `from` then may lower it. Each quiet while it grows by one again.
 local QUIET, LONGEST_LEASE, IN_EARNEST = 300000, 60000, 400
 
@@ -31,11 +31,11 @@ local function look_around(held, who)
   local has, since = string.match(mine or '', '^(%d+)/%d+/(%d+)$')
   seen.has, seen.since = tonumber(has or 0), math.min(tonumber(since or NOW), NOW)
   for n = 1, #flat, 2 do
-    local its, when = string.match(flat[n + 1], '^(%d+)/%d+/(%d+)$')
-    its, when = tonumber(its or 0), tonumber(when or NOW)
+    local its, wants, when = string.match(flat[n + 1], '^(%d+)/(%d+)/(%d+)$')
+    its, wants, when = tonumber(its or 0), tonumber(wants or 0), tonumber(when or NOW)
     if flat[n] ~= who then
       seen.others = seen.others + its
-      local waits = its == 0 and NOW - when >= IN_EARNEST
+      local waits = its == 0 and wants > 0
       if its > 0 then seen.holders = seen.holders + 1 elseif waits then seen.hungry = seen.hungry + 1 end
       local is_alike = seen.has > 0 and its > 0 or seen.has == 0 and waits
       if is_alike and (when < seen.since or when == seen.since and flat[n] < who) then seen.before = seen.before + 1 end

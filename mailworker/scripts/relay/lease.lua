@@ -30,6 +30,7 @@ if want == 0 and has == 0 then
   redis.call('HDEL', KEYS[2], who)
 else
   local since = (has > 0) == (seen.has > 0) and seen.since or NOW
+  if has == 0 and NOW - since < IN_EARNEST then want = 0 end
   redis.call('ZADD', KEYS[1], int(NOW + (has > 0 and lease or math.min(lease, WAITING))), who)
   redis.call('HSET', KEYS[2], who, int(has) .. '/' .. int(want) .. '/' .. int(since))
   redis.call('PEXPIRE', KEYS[1], lease * 2)

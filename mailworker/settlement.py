@@ -80,7 +80,7 @@ def settlement_of(mail: Mail, verdicts: Sequence[Verdict], terms: Terms) -> Sett
         said[place] = _said(verdict)
     worst = max((verdict for _, verdict in fates), key=lambda v: _GRAVITY[v.fate])
     is_plain = worst.fate is Fate.DELIVERED and claim.attempts == 1
-    asked = max((v.wait_seconds or 0.0 for v in verdicts), default=0.0)
+    asked = max((v.wait_seconds for v in verdicts if v.wait_seconds is not None), default=None)
     return Settlement(
         claim=claim,
         letters="".join(letters),

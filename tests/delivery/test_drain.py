@@ -204,6 +204,17 @@ def test_each_recipient_has_its_own_fate(desk):
     assert [one and one.code for one in said] == [250, 450, 550]
 
 
+@pytest.mark.parametrize(
+    ("text", "least", "most"), [("later", -60_000, 500), ("try again in 30 seconds", 29_000, 33_000)]
+)
+def test_a_first_retry_is_quick_unless_the_server_asks_for_time(desk, client, *, text, least, most):
+    (mail,) = desk.accept()
+    desk.wire.script = lambda _, mail: receipt(mail, Phase.RCPT, Reply(450, "4.2.0", (text,)))
+    desk.drain()
+    seconds, micros = client.time()
+    assert least <= desk.ledger.read(mail).due_ms - (seconds * 1000 + micros // 1000) <= most
+
+
 def test_only_pending_recipients_are_tried_again(desk, client):
     (mail,) = desk.accept("ann@example.org", "bob@example.org")
 

@@ -17,7 +17,7 @@ from tests.chaos.letters import HELD, lane_of_tag, recipients_of, tag_of_recipie
 
 RECOVERY_SECONDS = 10.0
 """The promise: half of all faults of a kind are over sooner."""
-LEAST_FAULTS = 5
+LEAST_FAULTS = 10
 """A median of fewer says nothing."""
 MOST_DOUBLED = 100
 """One window a kill: two children, each with a batch of at most 50 mails at the dot."""

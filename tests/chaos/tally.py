@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tests.chaos.judge import LEAST_FAULTS, RECOVERY_SECONDS
+
 _SUMS = ("faults", "lost", "duplicates", "unflagged", "stuck")
 
 
@@ -47,8 +49,13 @@ def page(runs: Sequence[Mapping[str, Any]]) -> str:
     mails = sum(run["report"]["mails"] for run in runs)
     uncertain = sum(run["report"]["uncertain"] for run in runs)
     broken = sum(len(run["report"]["violations"]) + len(run["troubles"]) for run in runs)
+    broken += sum(_is_slow(row) for row in tallied(runs).values())
     lines += ["", f"{mails} mails accepted, {uncertain} in calls cut short, {broken} violations, {len(runs)} runs"]
     return "\n".join([*lines, ""])
+
+
+def _is_slow(row: Mapping[str, Any]) -> bool:
+    return bool(row["faults"] >= LEAST_FAULTS and row.get("median", 0.0) >= RECOVERY_SECONDS)
 
 
 def main() -> None:

@@ -15,3 +15,9 @@ def test_runs_add_up():
     assert rows["a"] | {"faults": 3, "lost": 1, "median": 2.0, "longest": 9.0} == rows["a"]
     assert rows["all"] | {"faults": 4, "lost": 1, "duplicates": 3, "median": 3.0, "longest": 9.0} == rows["all"]
     assert "20 mails accepted, 2 in calls cut short, 0 violations, 2 runs" in page([run("a"), run("b")])
+
+
+def test_what_recovers_slowly_over_all_runs_is_a_violation():
+    slow = [run("a", *[11.0] * 8), run("a", *[1.0] * 4)]
+    assert ", 2 violations, 2 runs" in page(slow), "of that kind, and of all"
+    assert ", 0 violations, 1 runs" in page(slow[:1]), "too few to say so"

@@ -130,7 +130,7 @@ class WholeMachine(LedgerMachine):
         may = by_hand or not model.is_paused_by_hand
         assert self.ledger.pauses.rest(LANE, 10**9, "why", by_hand=by_hand) == may
         if may:
-            model.is_paused, model.failures, model.has_bell = True, 0, False
+            model.is_paused, model.failures, model.has_bell, model.waiter = True, 0, False, None
             model.pause = "hand" if by_hand else "rest"
         assert (self.ledger.pauses.by_hand_ms(LANE) > 0) == model.is_paused_by_hand
 

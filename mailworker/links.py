@@ -47,6 +47,8 @@ class Berth:
         self._patience = _CROWDED_SECONDS
         self._users = 0
         self._is_short = False
+        # How many count as open, although they may not be held any more.
+        self._counted = 0
         self.held = 0
         self.is_wanted = False
 
@@ -101,7 +103,7 @@ class Berth:
     def tend(self) -> None:
         """Renew what is held, and give back what others wait for and nobody here uses."""
         with self._lock:
-            if not self.held and not self._allow(0):
+            if not self.held and not self._counted:
                 return
             is_idle = not self._users and time.monotonic() - self._used > _UNUSED_SECONDS
             needed = self._users or int(not is_idle)
@@ -118,20 +120,24 @@ class Berth:
     def give_back(self) -> None:
         """Give everything back."""
         with self._lock:
-            if self.held:
+            if self.held or self._counted:
                 self._lease(0)
 
     def _lease(self, want: int) -> None:
-        still_open = self._allow(min(want, self.held))
+        still_open = self._open(min(want, self.held))
         may = self._ask(want, still_open)
         self._renewed = time.monotonic()
         self._is_short = may < want
         if may != self.held:
             self.held = may
             self._begin()
-        left_open = self._allow(may)
+        left_open = self._counted = self._open(may)
         if left_open < still_open:
             self._ask(want, left_open, may)
+
+    def _open(self, links: int) -> int:
+        """Close what is beyond so many; whoever was promised a link may open it at any moment, so his counts."""
+        return max(self._allow(links), self._users)
 
     def _ask(self, want: int, still_open: int, allowed: int | None = None) -> int:
         """Ask each pool; none keeps what another forbids."""

@@ -54,6 +54,12 @@ class Port:
         pools = [self.links(f"pool{place}", bound) for place, bound in enumerate(most)]
         return Berth(pools, who, want, moored)
 
+    def let_turn_pass(self, who: str) -> None:
+        """Have somebody held his links for twenty seconds."""
+        held = self.keys.links("relay", "pool0")[1]
+        has, wants, since = self.server.redis.hget(held, who).decode().split("/")
+        self.server.redis.hset(held, who, f"{has}/{wants}/{int(since) - 20_000}")
+
     def holders(self, place: int = 0) -> dict[str, int]:
         return {who: links for who, links in self.links(f"pool{place}", 1).report().holders.items() if links}
 
@@ -192,6 +198,22 @@ def test_a_harbour_out_of_reach_says_so_once_and_goes_on(port, monkeypatch, capl
     assert berth.held == 0
     harbour.close()
     assert len([record for record in caplog.records if "could not be renewed" in record.message]) == 1
+
+
+def test_a_link_that_was_promised_counts_before_it_is_opened(port, monkeypatch):
+    """Its turn is over between the leave to send and the connection."""
+    a, b = port.berth("a", 1), port.berth("b", 1)
+    assert a.take()
+    assert not b.take()
+    waits_for(b.take)
+    port.let_turn_pass("a")
+    a.tend()
+    assert a.held == 0
+    a.tend()
+    assert not b.take(), "it is about to be opened"
+    a.leave()
+    a.tend()
+    assert b.take()
 
 
 def test_an_outage_is_told_once_however_many_berths_have_nothing_to_renew(port, monkeypatch, caplog):

@@ -28,6 +28,7 @@ class Seen:
     crowded: list[float] = field(default_factory=list)
     dead: list[float] = field(default_factory=list)
     peak: int = 0
+    peaked: float = 0.0
 
 
 @dataclass
@@ -73,7 +74,8 @@ class Conversation(asyncio.Protocol):
             relay.seen.let_in.append(now)
             relay.open += 1
             self.counts = True
-            relay.seen.peak = max(relay.seen.peak, relay.open)
+            if relay.open > relay.seen.peak:
+                relay.seen.peak, relay.seen.peaked = relay.open, now
             transport.write(_GREETING)
 
     def connection_lost(self, error: Exception | None) -> None:

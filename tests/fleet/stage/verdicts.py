@@ -140,9 +140,9 @@ def _throttle(told: Told) -> Iterator[Finding]:
 
 def _cap(told: Told) -> Iterator[Finding]:
     relay = told.relays["cap"]
-    yield Finding(
-        "cap", "connections at once, at most", str(relay["peak"]), f"<= {told.plan.cap}", relay["peak"] <= told.plan.cap
-    )
+    peak, cap = relay["peak"], told.plan.cap
+    when = f"{peak}, first after {relay['peaked'] - told.began:.1f} s"
+    yield Finding("cap", "connections at once, at most", when, f"<= {cap}", peak <= cap)
     yield Finding("cap", "connections made, mails taken", f"{len(relay['let_in'])}, {len(relay['mails'])}")
     workers = len({worker for _, worker, _ in relay["mails"]})
     yield Finding("cap", "workers that had a turn", f"{workers} of {told.plan.workers}")

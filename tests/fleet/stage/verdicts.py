@@ -6,10 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from mailworker.relay_settings import RelaySettings
 from tests.fleet.stage.play import LIMIT, SMALL, THROTTLE, Told
 
 # Of a limit by the second. In a window count its hundred slots and the one that it began in.
 SLOT_MS, SLOTS = 10, 101
+_FAILURES: int = RelaySettings.model_fields["breaker_failures"].default
 # A few mails beside many are not late sooner.
 _FEW_SECONDS = 3.0
 
@@ -168,7 +170,7 @@ def _dead(told: Told) -> Iterator[Finding]:
     healed = told.moments["heal dead"]
     tries = [at for at in relay["dead"] if at < healed]
     recoveries = (healed - told.began) / plan.recovery_seconds
-    steady = [at for at in tries if at > tries[0] + plan.recovery_seconds / 2]
+    steady = tries[_FAILURES:]  # after those that open the breaker
     # A worker that is killed with a probe, or a Redis that is away, costs one more.
     at_once, most = most_within(steady, 0.9 * plan.recovery_seconds), 2 if plan.has_faults else 1
     yield Finding("dead", "then tries in nine tenths of a recovery time", str(at_once), f"<= {most}", at_once <= most)

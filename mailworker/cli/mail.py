@@ -4,7 +4,7 @@ import dataclasses
 import datetime as dt
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 import click
@@ -18,7 +18,7 @@ _FOUND = ("unreadable", *_ENDED, *_WAITING, "sending")
 
 
 _FILTERS = (
-    click.option("--lane", default="default", show_default=True, help="With --state: which lane's mails."),
+    click.option("--lane", help="With --state: this lane alone; by default all, one after the other."),
     click.option("--code", metavar="CODE", help="Only where a server said so: 550, 5.1.1, or the beginning, 5.7."),
     click.option("--domain", metavar="NAME", help="Only where a recipient there has not got it."),
     click.option("--older-than", type=click.FloatRange(min=0), metavar="HOURS", help="Ended longer ago."),
@@ -43,7 +43,10 @@ def command() -> None:
 @click.option("--limit", type=click.IntRange(1, 1000), default=100, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def list_(state: str, limit: int, as_json: bool, **filters: Any) -> None:  # noqa: FBT001 - click's
-    """List the mails of a state, the newest first. Those that are unreadable wait for a key or a newer version."""
+    """List the mails of a state, of each lane the newest first.
+
+    Those that are unreadable wait for a key or a newer version.
+    """
     ids = [report.id for report in islice(_found(state, filters), limit)]
     if as_json:
         print_json({"lane": filters["lane"], "state": state, "mails": ids})
@@ -100,18 +103,14 @@ def _chosen(mail_ids: Sequence[str], state: str | None, filters: Mapping[str, An
 
 def _found(state: str, filters: Mapping[str, Any]) -> "Iterator[MailReport]":
     from mailworker import mails  # noqa: PLC0415 - help must be quick
+    from mailworker.celery import app  # noqa: PLC0415 - the same
 
     older, younger = (
         None if filters[name] is None else dt.timedelta(hours=filters[name]) for name in ("older_than", "younger_than")
     )
-    return mails.find(
-        state,
-        lane=filters["lane"],
-        code=filters["code"],
-        domain=filters["domain"],
-        older_than=older,
-        younger_than=younger,
-    )
+    told = {"code": filters["code"], "domain": filters["domain"], "older_than": older, "younger_than": younger}
+    lanes = [filters["lane"]] if filters["lane"] else sorted(app.runtime.settings.lanes)
+    return chain.from_iterable([mails.find(state, lane=lane, **told) for lane in lanes])
 
 
 def _tell(wanted: str, answers: Mapping[str, str]) -> None:

@@ -46,6 +46,16 @@ def test_all_dead_mails_of_a_lane_get_another_go(ledger):
     assert run("mail", "list") == ""
 
 
+def test_mails_of_all_lanes_are_found_unless_one_is_named(ledger, monkeypatch):
+    monkeypatch.setenv("MAILWORKER_LANES__BULK__RELAY", "default")
+    app.forget_runtime()
+    ids = [send_email.delay(EMAIL, lane=lane).id for lane in ("default", "bulk")]
+    assert set(run("mail", "list", "--state", "ready").split()) == set(ids)
+    assert run("mail", "list", "--state", "ready", "--lane", "bulk").split() == ids[1:]
+    assert run("mail", "cancel", "--state", "ready", "--lane", "bulk") == "1 cancelled\n"
+    assert run("mail", "requeue", "--state", "cancelled") == "1 ready\n"
+
+
 def test_a_mail_that_dies_again_at_once_is_given_one_go_only(ledger, monkeypatch):
     dead(ledger, 3)
     real = app.runtime.requeue

@@ -58,8 +58,8 @@ class Lookout:
                 logger.warning("the watch cannot reach the ledger: %s", error)
                 return
 
-    def look(self) -> None:
-        """Sweep each lane once. A ledger out of reach is looked for again at the next round."""
+    def look(self) -> bool:
+        """Sweep each lane once. False: the ledger is out of reach, and looked for again at the next round."""
         try:
             for lane, is_held in self._lanes.items():
                 self._sweep(lane, is_held=is_held)
@@ -67,12 +67,13 @@ class Lookout:
             # Nobody could renew either. Whoever lives does so three times a lease, and gets that long to be heard.
             self._blind_until = time.monotonic() + self._lease_seconds / 2
             logger.warning("the watch cannot reach the ledger: %s", error)
-            return
+            return False
         try:
             if self._ledger.upkeep.rewrite():
                 logger.warning("the ledger's server had no room for its file, and now writes it anew")
         except LedgerError as error:
             logger.warning("the ledger's server had no room for its file, and it must be rewritten by hand: %s", error)
+        return True
 
     def bury(self, is_gone: Callable[[str], bool], *, is_first: bool) -> bool:
         """Free at once what processes had claimed that are gone, by their names. False: the ledger is out of reach.
@@ -194,9 +195,8 @@ class Watch(bootsteps.StartStopStep):
         if self._must_reload:
             self._reload()
         self._follow_events()
-        if self._lookout is not None:
-            self._lookout.look()
-        self._bury()
+        if self._lookout is not None and self._lookout.look():
+            self._bury()
         if self._pulse is not None:
             self._pulse.give()
 

@@ -61,8 +61,8 @@ def test_after_an_outage_of_the_ledger_nobody_is_taken_for_dead_before_he_could_
 
     ledger.sweep = sweep
     lookout = Lookout(ledger, {LANE: False}, lambda lane: True, lease_seconds=3600)
-    lookout.look()
-    lookout.look()
+    assert not lookout.look()
+    assert lookout.look()
     assert ledger.read(dead).state.value == "sending"
     assert ledger.read(due).state.value == "ready"
     lookout._blind_until = 0

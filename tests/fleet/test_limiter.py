@@ -328,3 +328,12 @@ def send(world: World, *, seconds: int, each: int) -> int:
         went += world.limiter().take(RELAY, each // 10, []).granted
         world.now += 100
     return went
+
+
+def test_after_a_lesson_all_rest_until_what_is_on_its_way_has_come(world: World) -> None:
+    """Else the relay counts it together with the first mails by the new rate, and complains of those too."""
+    send(world, seconds=10, each=20)
+    assert world.limiter().throttle(RELAY).hold_seconds == 1
+    assert world.limiter("other").take(RELAY, 5, []).wait_ms == 1000
+    world.now += 1000
+    assert world.limiter("other").take(RELAY, 5, []).granted

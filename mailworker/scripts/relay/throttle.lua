@@ -1,12 +1,12 @@
 -- throttle: the relay says that this is too fast, or too much. Of too fast, half of what was sent of late is the new
--- rate, at once; where nothing was, it is left alone for a moment.
+-- rate, after a second's rest; where nothing was, it is left alone for a moment.
 -- KEYS     the relay's lesson
 -- ARGV     ms that the relay asked to be left alone (0: it did not say), 1 if it is too fast, 0 for a pause alone, when
 --          the rate was taught by which went what it complains of (0: none was; '': not known)
 -- ANSWERS  the rate now, in thousandths a second ('' when there is nothing to go by), ms until the relay is tried
 --          again, 1 if this was news, 0 where others have told it already
 -- PARTS    clock learned
-local SLOWEST, ONE_COMPLAINT, UNKNOWN = 0.05, 1000, 5000
+local SLOWEST, ONE_COMPLAINT, REST, UNKNOWN = 0.05, 1000, 1000, 5000
 redis.call('HDEL', KEYS[1], '') -- needs no memory: from here on a full server refuses nothing to this script
 local taught = lesson(KEYS[1])
 local rate, hold, is_news = taught.rate, math.max(taught.hold, tonumber(ARGV[1])), false
@@ -17,7 +17,8 @@ if ARGV[2] == '1' and not taught.pinned and not is_known then
   local sent = pace(taught.held)
   if rate and (sent == 0 or sent > rate) then sent = rate end
   if sent > 0 then
-    rate, is_news = math.max(SLOWEST, sent / 2), true
+    -- What is on its way comes in, and goes out of what the relay counts, before more does.
+    rate, is_news, hold = math.max(SLOWEST, sent / 2), true, math.max(hold, REST)
     redis.call('HSET', KEYS[1], 'rate', int(rate * 1000), 'ceiling', int(math.max(sent, 2 * SLOWEST) * 1000),
       'at', int(NOW), 'tat', int(NOW + 1000 / rate))
   elseif not rate then

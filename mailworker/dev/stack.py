@@ -52,8 +52,8 @@ class Stack:
 
     @property
     def environ(self) -> dict[str, str]:
-        """The environment for its processes: ours, with no other setting of mailworker or Flower in it."""
-        foreign = (PREFIX, "FLOWER_", "CELERY_")
+        """The environment for its processes: ours, with no setting of mailworker, Celery, Flower or Sentry in it."""
+        foreign = (PREFIX, "FLOWER_", "CELERY_", "SENTRY_")
         return {name: value for name, value in os.environ.items() if not name.startswith(foreign)} | self._settings
 
     def start_server(self) -> None:

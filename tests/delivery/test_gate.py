@@ -9,14 +9,17 @@ import pytest
 from mailworker.doorway import Doorway, lane_terms
 from mailworker.fleet import BreakerState
 from mailworker.gate import Pass, Wait
+from mailworker.passage import WINDOW
 from mailworker.policy.complaints import Complaint
 from mailworker.policy.hours import Hours
 from mailworker.record import Claiming
 from mailworker.settings import Settings
+from smtp_transport.envelope import Transaction
 from smtp_transport.errors import ErrorKind, SmtpConnectionError
 from smtp_transport.phase import Phase
+from smtp_transport.receipt import Receipt
 from smtp_transport.reply import Reply
-from tests.delivery.test_drain import LANE, Desk, Wire, client, desk, receipt  # noqa: F401 - fixtures
+from tests.delivery.test_drain import LANE, OK, Desk, Script, Wire, client, desk, receipt  # noqa: F401 - fixtures
 
 DOWN = SmtpConnectionError("nobody answers", ErrorKind.CONNECTION_REFUSED)
 
@@ -114,6 +117,55 @@ def test_the_second_relay_takes_over_when_the_first_is_down_and_hands_back_when_
     desk.accept(count=3)
     desk.drain()
     assert len(desk.wires["a"].sent) == 3
+
+
+def held_at(desk: Desk, relay: str, place: int) -> Script:  # noqa: F811
+    """A wire on which a person holds the relay before one mail of a batch is sent."""
+
+    def script(index: int, mail: Transaction) -> Receipt:
+        if index == place:
+            breaker = desk.doorway.breakers[relay]
+            breaker.switch(BreakerState.HELD)
+            desk.ledger.pauses.recall(LANE, relay, breaker.report().epoch)
+        return receipt(mail, Phase.DOT, OK)
+
+    return script
+
+
+def test_a_relay_that_is_held_in_the_middle_of_a_batch_leaves_the_rest_to_the_next(desk):  # noqa: F811
+    two_relays(desk, "a, b")
+    desk.wires["a"].script = held_at(desk, "a", 5)
+    mails = desk.accept(count=90)
+    desk.drain()
+    assert states(desk, mails) == {"sent": 90}
+    assert {desk.ledger.read(mail).attempts for mail in mails} == {1}
+    assert 5 <= len(desk.wires["a"].sent) <= WINDOW
+
+
+def test_leave_that_was_good_for_several_batches_is_asked_for_anew_when_a_person_has_stopped_one(desk):  # noqa: F811
+    two_relays(desk, "a")
+    desk.accept(count=60)
+    desk.drain()
+    claims: list[object] = []
+    claim = desk.ledger.claim
+    desk.ledger.claim = lambda *told, **named: (claims.append(told), claim(*told, **named))[1]
+    desk.wires["a"].script = held_at(desk, "a", 5)
+    mails = desk.accept(count=190)
+    desk.drain()
+    assert len(claims) == 1
+    assert "left alone by hand" in desk.ledger.stats(LANE).pause_reason
+    assert {desk.ledger.read(mail).attempts for mail in mails if desk.state(mail) == "ready"} == {0}
+
+
+def test_a_drain_whose_leave_is_recalled_although_its_relay_is_open_to_it_ends(desk):  # noqa: F811
+    """As after the loss of a breaker's key: better late than round and round."""
+    two_relays(desk, "a")
+    desk.ledger.pauses.recall(LANE, "a", 7)
+    mails = desk.accept(count=90)
+    desk.drain()
+    assert states(desk, mails) == {"ready": 90}
+    assert {desk.ledger.read(mail).attempts for mail in mails} == {0}
+    assert len(desk.wires["a"].sent) == 0
 
 
 def test_relays_of_one_order_share_the_work_by_weight(desk):  # noqa: F811

@@ -123,7 +123,7 @@ class Post:
 def environment(valkey, tmp_path, monkeypatch) -> Iterator[pytest.MonkeyPatch]:
     """This test's own configuration, in an empty ledger."""
     for name in list(os.environ):
-        if name.startswith("MAILWORKER_"):
+        if name.startswith(("MAILWORKER_", "SENTRY_")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("MAILWORKER_REDIS__URL", valkey.url)
     monkeypatch.setenv("MAILWORKER_RELAYS__DEFAULT__HOST", "127.0.0.1")

@@ -57,8 +57,7 @@ class _Endpoint(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def sentry(environment) -> Iterator[Collector]:
-    environment.delenv("SENTRY_DSN", raising=False)
+def sentry() -> Iterator[Collector]:
     with Collector() as collector:
         thread = threading.Thread(target=collector.serve_forever)
         thread.start()

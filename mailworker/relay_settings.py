@@ -5,6 +5,7 @@ commas there. What one section can tell to be wrong is told here; what takes two
 """
 
 import datetime as dt
+import re
 from collections.abc import Callable
 from ipaddress import ip_address
 from pathlib import Path
@@ -68,6 +69,11 @@ def _each(parse: Callable[[str], Any]) -> BeforeValidator:
     return BeforeValidator(read)
 
 
+def _spans(value: object) -> object:
+    """Part sending hours. A comma parts days too: what parts spans stands behind a time."""
+    return [part for part in re.split(r"(?<=\d)\s*,", value) if part.strip()] if isinstance(value, str) else value
+
+
 def _routes(value: object) -> object:
     """Read a lane's relays, also where they stand in a list of a file: `["ses", "sendgrid"]`."""
     if isinstance(value, list) and all(isinstance(item, str) for item in value):
@@ -78,7 +84,7 @@ def _routes(value: object) -> object:
 _Written = PlainSerializer(lambda items: ", ".join(map(str, items)), return_type=str)
 Rates = Annotated[tuple[Rate, ...], _each(Rate.parse), AfterValidator(no_window_twice), _Written]
 DomainRates = Annotated[tuple[DomainRate, ...], _each(DomainRate.parse), AfterValidator(no_window_twice), _Written]
-Spans = Annotated[tuple[Hours, ...], _each(Hours.parse), _Written]
+Spans = Annotated[tuple[Hours, ...], _each(Hours.parse), BeforeValidator(_spans), _Written]
 Paths = Annotated[tuple[Path, ...], BeforeValidator(_items)]
 Shares = Annotated[tuple[Share, ...], _each(Share.parse), AfterValidator(no_tenant_twice), _Written]
 Counts = Annotated[tuple[int, ...], BeforeValidator(_items), _Written]

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from mailworker.policy.routes import Route
-from mailworker.settings import SettingsError, load_settings
+from mailworker.settings import Settings, SettingsError, load_settings
 
 
 @pytest.fixture(autouse=True)
@@ -183,6 +183,33 @@ def test_what_relays_and_lanes_may_do_is_written_in_words(monkeypatch, tmp_path)
     assert plain["lanes"]["default"]["tenant_weights"] == "big*5, vip*2"
     assert plain["lanes"]["default"]["relay"] == "ses*3 + default, backup"
     assert plain["lanes"]["default"]["hours"] == "mon,tue,wed,thu,fri 08:00-20:00, sat 10:00-14:00"
+
+
+def test_what_is_shown_of_a_lane_and_a_relay_can_be_read_again(monkeypatch):
+    lane = {
+        "relay": "a*3 + b, c",
+        "hours": "mon-fri 08:00-20:00 ,sat,sun 10:00-14:00,",
+        "tenant_weights": "big*5, vip*2",
+    }
+    lane |= {"limits": "5/s, 100 recipients/h burst 60", "suppress_days": "0"}
+    relay = {"domain_limits": "gmail.com 20/s, * 60 recipients/min", "limits": "9/2min"}
+    relay |= {"warm_up_start": "2026-11-01", "warm_up_daily": "50, 100"}
+    given = {"relays": {"a": relay, "b": {}, "c": {}}, "lanes": {"default": lane}}
+    first = Settings(**given)
+    assert [str(each) for each in first.lanes["default"].hours] == [
+        "mon,tue,wed,thu,fri 08:00-20:00",
+        "sat,sun 10:00-14:00",
+    ]
+    plain = first.model_dump(mode="json", exclude_defaults=True)
+    for section in ("lanes", "relays"):
+        for name, settings in plain[section].items():
+            for setting, value in settings.items():
+                monkeypatch.setenv(f"MAILWORKER_{section}__{name}__{setting}".upper(), str(value))
+    monkeypatch.setenv("MAILWORKER_RELAYS__B__PORT", "587")
+    monkeypatch.setenv("MAILWORKER_RELAYS__C__PORT", "587")
+    again = load_settings()
+    assert again.lanes == first.lanes
+    assert {name: again.relays[name] for name in "abc"} == dict(first.relays)
 
 
 @pytest.mark.parametrize(

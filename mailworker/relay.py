@@ -104,4 +104,4 @@ def _told(name: str, error: ValidationError, prefix: str = "") -> Iterator[str]:
 
 def _place(name: str, field: str) -> str:
     path = ("relays", name, field) if field else ("relays", name)
-    return f"{PREFIX}{'__'.join(path).upper()} (or {'.'.join(path)} in the file)"
+    return f"{PREFIX}{'__'.join(path).upper().replace('-', '_')} (or {'.'.join(path)} in the file)"

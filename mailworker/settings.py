@@ -8,9 +8,10 @@ A name that is not known stops the program and tells the nearest one that is.
 
 import os
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -201,7 +202,8 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """The environment wins over what the file said."""
         del settings_cls, dotenv_settings, file_secret_settings
-        return env_settings, init_settings
+        names = partial(_named_as_in_file, env_settings, init_settings)
+        return cast("PydanticBaseSettingsSource", names), init_settings
 
     @field_validator("lanes")
     @classmethod
@@ -323,6 +325,19 @@ class Settings(BaseSettings):
         return self.lanes[name]
 
 
+def _named_as_in_file(environment: Callable[[], dict[str, Any]], file: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Let the environment, which knows neither small letters nor hyphens, speak of the file's relays and lanes."""
+    told, written = environment(), file()
+    for section in ("relays", "lanes"):
+        names = written.get(section)
+        if isinstance(told.get(section), dict) and isinstance(names, dict):
+            known = {name.lower().replace("-", "_"): name for name in names}
+            told[section] = {
+                name if name in names else known.get(name, name): value for name, value in told[section].items()
+            }
+    return told
+
+
 def load_settings() -> Settings:
     """Read file and environment. Raises SettingsError, which names every fault and its cure."""
     path = os.environ.get(CONFIG_NAME)
@@ -352,7 +367,7 @@ def _read_file(path: Path) -> dict[str, Any]:
 
 def _tell(fault: Any) -> str:
     place = ".".join(str(part) for part in fault["loc"])
-    name = PREFIX + "__".join(str(part).upper() for part in fault["loc"])
+    name = PREFIX + "__".join(str(part).upper().replace("-", "_") for part in fault["loc"])
     return f"{name} (or {place} in the file): {reason_of(fault)}" if place else reason_of(fault)
 
 

@@ -64,6 +64,21 @@ def test_the_environment_wins_over_the_file_name_by_name(monkeypatch, tmp_path):
     assert (relay.host, relay.port) == ("env.example.com", 2525)
 
 
+def test_the_environment_reaches_relays_and_lanes_that_the_file_writes_otherwise(monkeypatch, tmp_path):
+    path = tmp_path / "mail.toml"
+    path.write_text(
+        '[relays.Ses-EU]\nusername = "u"\n[relays.ses_eu2]\n[lanes.news-letter]\nrelay = "Ses-EU"\n[relays.default]\n'
+    )
+    monkeypatch.setenv("MAILWORKER_CONFIG", str(path))
+    monkeypatch.setenv("MAILWORKER_RELAYS__SES_EU__PASSWORD", "hush")
+    monkeypatch.setenv("MAILWORKER_LANES__NEWS_LETTER__MAX_ATTEMPTS", "7")
+    monkeypatch.setenv("MAILWORKER_RELAYS__NEW__HOST", "smtp.example.com")
+    settings = load_settings()
+    assert set(settings.relays) == {"Ses-EU", "ses_eu2", "default", "new"}
+    assert settings.relays["Ses-EU"].password is not None
+    assert {name: lane.max_attempts for name, lane in settings.lanes.items()} == {"default": 30, "news-letter": 7}
+
+
 def test_a_bad_value_is_told_by_both_its_names_and_not_repeated(monkeypatch):
     text = fault(monkeypatch, MAILWORKER_RELAYS__DEFAULT__PORT="hunter2")
     assert "MAILWORKER_RELAYS__DEFAULT__PORT" in text

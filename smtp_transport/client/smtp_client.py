@@ -175,12 +175,15 @@ class SmtpClient:
                 if not lease.is_reused:
                     self._newest = lease.connection.info()
                 fresh = False
-                first = begun
+                first, stumble = begun, self._footing.stumble
                 lease.connection.footing = self._footing
                 rest = lease.connection.deliver(transactions[first:], _shifted(permit, first))
                 for position, receipt in rest:
                     told = [(position, receipt)]
-                    if _met_a_closed_door(receipt) and (lease.is_reused or position > 0):
+                    # A server that does not keep what it offers has the mail in the slower mode, if it was not sent.
+                    slower = self._footing.stumble is not stumble
+                    until = Phase.BODY if slower else Phase.DATA
+                    if _met_a_closed_door(receipt, until) and (slower or lease.is_reused or position > 0):
                         behind = list(rest)
                         if all(_met_a_closed_door(other) for _, other in behind):
                             fresh = True
@@ -266,13 +269,16 @@ def _expect(value: object, kind: type, name: str) -> None:
         raise TypeError(f"{name} has to be of type {kind.__name__}, and this is {told}")
 
 
-def _met_a_closed_door(receipt: Receipt) -> bool:
-    """Whether the link was gone before any transaction of the mail came to its content, so that nothing was sent."""
+def _met_a_closed_door(receipt: Receipt, until: Phase = Phase.DATA) -> bool:
+    """Whether the link was gone before any transaction of the mail came to its content, so that nothing was sent.
+
+    `until`: the phase that none of them came to. In phase DATA the server had not asked for the content.
+    """
     error = receipt.error
-    if error is None or error.kind not in _LINK_GONE or error.phase is None or error.phase >= Phase.DATA:
+    if error is None or error.kind not in _LINK_GONE or error.phase is None or error.phase >= until:
         return False
     # Where the server limits recipients, the mail may have needed several, and the error is that of the last.
-    return all(fate.phase < Phase.DATA for fate in receipt.recipients)
+    return all(fate.phase < Phase.DATA or (fate.phase < until and fate.reply is None) for fate in receipt.recipients)
 
 
 def _shifted(permit: Permit | None, first: int) -> Permit:

@@ -46,6 +46,43 @@ def test_a_batch_may_go_over_several_connections_at_once_and_keeps_its_order(cli
     assert sum(conversation.verbs.count("MAIL") for conversation in server.conversations) == 25
 
 
+class KnowsNoChunks:
+    """Offers CHUNKING and does not know BDAT, as behind a filter that passes on what it cannot do."""
+
+    def play(self, peer):
+        peer.send(b"220 hello\r\n")
+        while (line := peer.read_line().upper()) != "QUIT":
+            if line.startswith("EHLO"):
+                peer.send(b"250-mx\r\n250-PIPELINING\r\n250 CHUNKING\r\n")
+            elif line.startswith("DATA"):
+                peer.send(b"354 go\r\n")
+                peer.read_content()
+                peer.send(b"250 ok\r\n")
+            else:
+                peer.send(b"250 ok\r\n" if line.startswith(("MAIL", "RCPT")) else b"500 what?\r\n")
+        peer.send(b"221 bye\r\n")
+
+
+def test_a_mail_that_was_not_sent_goes_in_the_slower_mode_at_once(client_for, email):
+    with FaultServer([KnowsNoChunks()], strict=False) as server:
+        client = client_for(server)
+        batch = client.send_batch([email(to) for to in MANY])
+        assert [result.accepted for result in batch.results] == [(to,) for to in MANY]
+        assert client.stumble.mode is WireMode.CHUNKED
+        assert [len(conversation.contents) for conversation in server.conversations] == [0, 25]
+
+
+def test_what_breaks_in_every_mode_ends(client_for, email):
+    """Each mode is tried once, and the slowest tells what is wrong."""
+    plan = FaultPlan()
+    for number in range(1, 9):
+        plan.at("MAIL", number, Raw(b"what?\r\n"), Stall())
+    with FaultServer(behaved(*FAST, faults=plan)) as server, pytest.raises(ProtocolError) as failed:
+        client_for(server).send(email())
+    assert failed.value.kind is ErrorKind.INVALID_RESPONSE
+    assert len(server.conversations) <= len(WireMode)
+
+
 def test_a_server_that_takes_fewer_connections_gets_the_batch_over_those(client_for, email):
     seen = []
     for taken in ([behaved(*FAST)] * 2, [behaved(*FAST)], []):

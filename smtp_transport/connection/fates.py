@@ -32,6 +32,14 @@ class Fates:
         known = self._known
         return [position for position in whom if known[position] is None]
 
+    def awaits(self, whom: Sequence[int]) -> bool:
+        """Whether one of them may still get the mail."""
+        known = self._known
+        for position in whom:  # noqa: SIM110 - any() takes twice as long for one recipient, and most mails have one
+            if known[position] is None:
+                return True
+        return False
+
     def settle(self, whom: Sequence[int], phase: Phase, reply: Reply) -> None:
         """Note the reply that decides about those of them who are pending.
 

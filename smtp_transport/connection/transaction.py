@@ -53,7 +53,7 @@ class Outgoing:
     @property
     def is_wanted(self) -> bool:
         """Whether some recipient may still get the mail by this transaction."""
-        return bool(self.fates.pending(self.whom))
+        return self.fates.awaits(self.whom)
 
     def over(self) -> None:
         """Note that this transaction has come to its end."""

@@ -190,7 +190,7 @@ class Machine:
     @property
     def settled(self) -> bool:
         """Whether a new transaction can follow, after RSET if one is open: all is answered, nothing is half-read."""
-        return self.state in _HELLO_SAID and not self._awaited and not self.failed and self._reader.idle
+        return self.state in _HELLO_SAID and not self._awaited and self._failure is None and self._reader.idle
 
     @property
     def in_transaction(self) -> bool:
@@ -264,9 +264,9 @@ class Machine:
         """Whether these commands may be written now, and all that can be told of them is in their replies."""
         return (
             self.state is leap.start
-            and not (self._lmtp or self._awaited)
-            and self._failure is None
             and self._reader.idle
+            and self._failure is None
+            and not (self._lmtp or self._awaited)
         )
 
     def leapt(self, leap: Leap, data: bytes, count: int) -> list[Reply] | None:

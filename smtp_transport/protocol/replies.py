@@ -88,7 +88,7 @@ class ReplyReader:
         if count == 1:
             known = self._known.get(data[:-1])
             if known is not None and data.endswith(b"\n"):
-                return [known] if (known.code == 354 if asks else known.is_positive) else None
+                return [known] if (known.code == 354 if asks else known.code < 300) else None
         lines = data.split(b"\n")
         if lines.pop() or len(lines) != count or data.count(b"\n2") + data.startswith(b"2") != count - asks:
             return None

@@ -52,7 +52,7 @@ def dial(host: str, port: int, deadline: float, source: Source | None = None) ->
     """
     waiting = deque(_from_here(host, interleave(resolve(host, port, deadline)), source))
     failures: list[int] = []
-    with selectors.DefaultSelector() as racing:
+    with selectors.PollSelector() as racing:
         try:
             while waiting or racing.get_map():
                 if waiting:

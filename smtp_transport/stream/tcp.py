@@ -79,18 +79,32 @@ class SocketStream:
         if self._early:
             early, self._early = self._early[:most], self._early[most:]
             return early
-        # In clear text nothing hides from `poll`, and whoever reads has mostly to wait: then this is one try less.
-        waits = self._is_clear
+        if not self._is_clear:
+            return self._read_tls(deadline, most)
+        while True:
+            # In clear text nothing hides from `poll`, and whoever reads has mostly to wait: this is one try less.
+            left = deadline - time.monotonic()
+            if self._owes or left <= 0:
+                self._wait_for_more(deadline, _READ_TIMEOUT)
+            else:
+                self._incoming.poll(left * 1000)
+            try:
+                return self._socket.recv(most)
+            except BlockingIOError:
+                pass
+            except OSError as error:
+                raise _broken(error) from None
+            finally:
+                self._owes = True
+
+    def _read_tls(self, deadline: float, most: int) -> bytes:
         while True:
             # Asked first, so that a peer that always has one more byte cannot hold the caller.
             left = _time_left(deadline, _READ_TIMEOUT)
-            if waits:
-                self._wait_for_more(left)
             try:
                 data = self._socket.recv(most)
-            except (BlockingIOError, ssl.SSLWantReadError):
-                if not waits:
-                    self._wait_for_more(left)
+            except ssl.SSLWantReadError:
+                self._wait_for_more(deadline, _READ_TIMEOUT)
             except ssl.SSLWantWriteError:
                 self._wait(_WRITABLE, left)
             except OSError as error:
@@ -138,7 +152,7 @@ class SocketStream:
                 elif not self._wait(_WRITABLE | _READABLE, left) & _WRITABLE:
                     self._listen()
             except ssl.SSLWantReadError:
-                self._wait_for_more(_time_left(deadline, _WRITE_TIMEOUT))
+                self._wait_for_more(deadline, _WRITE_TIMEOUT)
             except OSError as error:
                 raise _broken(error) from None
 
@@ -201,7 +215,7 @@ class SocketStream:
             try:
                 wrapped.do_handshake()
             except ssl.SSLWantReadError:
-                self._wait_for_more(left)
+                self._wait_for_more(deadline, overdue, Phase.TLS)
             except ssl.SSLWantWriteError:
                 self._wait(_WRITABLE, left)
             except OSError as error:
@@ -224,11 +238,14 @@ class SocketStream:
         with suppress(OSError):
             self._socket.close()
 
-    def _wait_for_more(self, seconds: float) -> None:
-        """Wait until there is something to read, or so many seconds have passed."""
+    def _wait_for_more(self, deadline: float, kind: ErrorKind, phase: Phase | None = None) -> None:
+        """Wait until there is something to read, or time is up; raises if it was up before."""
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise _overdue(kind, phase)
         if self._owes and self._acknowledges:
             self._acknowledge()
-        self._incoming.poll(seconds * 1000)
+        self._incoming.poll(left * 1000)
         self._owes = True  # under TLS what came may be half a record, which no `read` gives yet
 
     def _wait(self, event: int, seconds: float) -> int:
@@ -268,7 +285,11 @@ def _time_left(deadline: float, kind: ErrorKind, phase: Phase | None = None) -> 
     left = deadline - time.monotonic()
     if left > 0:
         return left
-    raise SmtpTimeoutError(_OVERDUE[kind], kind, phase=phase)
+    raise _overdue(kind, phase)
+
+
+def _overdue(kind: ErrorKind, phase: Phase | None) -> SmtpTimeoutError:
+    return SmtpTimeoutError(_OVERDUE[kind], kind, phase=phase)
 
 
 def _broken(error: OSError) -> SmtpError:

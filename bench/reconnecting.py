@@ -1,7 +1,8 @@
 """What it costs this side to connect again under TLS: with a whole handshake, and with a session taken up.
 
 Law: the server is a process of its own, so that its work does not count here; its chain is a leaf behind an
-intermediate, as providers have it; trusted are the machine's own authorities and one more.
+intermediate, as providers have it; trusted are the machine's own authorities and one more. It is reached by its
+address, so that no lookup of a name is part of either side.
 """
 
 import multiprocessing
@@ -15,13 +16,11 @@ from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
 
-import trustme
-
+from bench.chains import ADDRESS, KINDS, Chain, a_chain
 from bench.report import Figure, Section
 from smtp_transport import Connection, SmtpConfig, TlsConfig, TlsSessions
 from smtp_transport.testing import FaultServer, StartTls, behaved
 
-_KEYS = {"P-256": trustme.KeyType.ECDSA, "RSA-2048": trustme.KeyType.RSA}
 _VERSIONS = {"TLS 1.3": ssl.TLSVersion.TLSv1_3, "TLS 1.2": ssl.TLSVersion.TLSv1_2}
 
 _PATIENCE = 30.0
@@ -30,12 +29,13 @@ _PATIENCE = 30.0
 def reconnecting(times: int) -> Section:
     """Count the CPU of opening a TLS connection, with a session to take up and without."""
     rows: dict[str, Mapping[str, Figure]] = {}
-    for version, number in _VERSIONS.items():
-        for key, kind in _KEYS.items():
-            with _server(number, kind) as config:
+    for kind in KINDS:
+        chain = a_chain(kind)
+        for version, number in _VERSIONS.items():
+            with _server(number, chain) as config:
                 whole, short = _compared(_opener(config, None), _opener(config, TlsSessions()), times)
                 bare, least = _compared(_handshake(config, keeps=False), _handshake(config, keeps=True), times)
-            rows[f"{version}, {key}"] = {
+            rows[f"{version}, {kind}"] = {
                 "whole, CPU us": whole,
                 "taken up, CPU us": short,
                 "of a whole one": short / whole,
@@ -43,7 +43,8 @@ def reconnecting(times: int) -> Section:
             }
     told = (
         "CPU of this side, to the end of EHLO; certificates are checked. The last column is the same ratio for a TCP "
-        "connection and a handshake of Python's ssl module and nothing else: what could be had at best."
+        "connection and a handshake of Python's ssl module and nothing else: what could be had at best. "
+        + " ".join(f"{kind}: {leaf} behind {middle}, root {root}." for kind, (leaf, middle, root) in KINDS.items())
     )
     return Section("Reconnecting under TLS", told, rows)
 
@@ -76,7 +77,7 @@ def _handshake(config: SmtpConfig, *, keeps: bool) -> Callable[[], float]:
     def shaken() -> float:
         begun = time.thread_time()
         session = kept[0] if kept else None
-        connected = socket.create_connection(("127.0.0.1", config.port))
+        connected = socket.create_connection((ADDRESS, config.port))
         with context.wrap_socket(connected, server_hostname=config.host, session=session) as link:
             spent = time.thread_time() - begun
             link.recv(1000)
@@ -88,24 +89,22 @@ def _handshake(config: SmtpConfig, *, keeps: bool) -> Callable[[], float]:
 
 
 @contextmanager
-def _server(version: ssl.TLSVersion, key: trustme.KeyType) -> Iterator[SmtpConfig]:
-    root = trustme.CA(key_type=key)
-    leaf = root.create_child_ca(key_type=key).issue_cert("localhost", key_type=key)
+def _server(version: ssl.TLSVersion, chain: Chain) -> Iterator[SmtpConfig]:
     system = ssl.get_default_verify_paths().cafile
     with tempfile.TemporaryDirectory() as folder:
-        authorities, chain = Path(folder, "ca.pem"), Path(folder, "chain.pem")
-        authorities.write_bytes((Path(system).read_bytes() if system else b"") + root.cert_pem.bytes())
-        chain.write_bytes(leaf.private_key_and_cert_chain_pem.bytes())
+        authorities, presented = Path(folder, "ca.pem"), Path(folder, "chain.pem")
+        authorities.write_bytes((Path(system).read_bytes() if system else b"") + chain.root)
+        presented.write_bytes(chain.presented)
         spawning = multiprocessing.get_context("spawn")
         here, there = spawning.Pipe()
-        server = spawning.Process(target=_serve, args=(there, chain, version), daemon=True)
+        server = spawning.Process(target=_serve, args=(there, presented, version), daemon=True)
         server.start()
         there.close()
         try:
             if not here.poll(_PATIENCE):
                 raise TimeoutError("the server of the measurement did not start")
             port = here.recv()
-            yield SmtpConfig(host="localhost", port=port, tls="implicit", tls_config=TlsConfig(ca_certs=authorities))
+            yield SmtpConfig(host=ADDRESS, port=port, tls="implicit", tls_config=TlsConfig(ca_certs=authorities))
         finally:
             here.close()  # which ends it
             server.join(_PATIENCE)

@@ -67,6 +67,16 @@ def test_the_worker_line_survives_sigterm_to_its_whole_group(post, run):
     assert len(post.stored()) == 300
 
 
+def test_idle_processes_leave_it_to_their_parent_to_end_them(post):
+    """One has just drained, the others never have."""
+    worker = post.worker("-c", "4")
+    send_email.delay(emails(1)[0]).get(timeout=20)
+    os.killpg(worker.process.pid, signal.SIGTERM)
+    assert worker.process.wait(40) == 0
+    log = worker.log.read_text()
+    assert [word for word in ("WorkerLostError", "Traceback", "exited prematurely") if word in log] == []
+
+
 def test_the_flower_line_needs_a_password_and_takes_no_commands(run, environment):
     environment.delenv("FLOWER_BASIC_AUTH", raising=False)
     flower, _ = run("flower")

@@ -50,7 +50,17 @@ def told(**left) -> Told:
 
 
 def relay(**seen):
-    return {"mails": [], "throttled": [], "let_in": [], "crowded": [], "dead": [], "peak": 0, "peaked": 0.0, **seen}
+    return {
+        "mails": [],
+        "throttled": [],
+        "let_in": [],
+        "crowded": [],
+        "dead": [],
+        "peak": 0,
+        "peaked": 0.0,
+        "crowd": [],
+        **seen,
+    }
 
 
 def names(found) -> list[str]:

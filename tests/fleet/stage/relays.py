@@ -29,6 +29,8 @@ class Seen:
     dead: list[float] = field(default_factory=list)
     peak: int = 0
     peaked: float = 0.0
+    # Who was there when there were never more: since when, the worker.
+    crowd: list[tuple[float, str]] = field(default_factory=list)
 
 
 @dataclass
@@ -41,6 +43,7 @@ class Relay:
     pace: float = 0.0
     is_dead: bool = False
     open: int = 0
+    there: set["Conversation"] = field(default_factory=set)
     seen: Seen = field(default_factory=Seen)
     recent: deque[float] = field(default_factory=deque)
 
@@ -73,9 +76,12 @@ class Conversation(asyncio.Protocol):
         else:
             relay.seen.let_in.append(now)
             relay.open += 1
+            self.since = now
+            relay.there.add(self)
             self.counts = True
             if relay.open > relay.seen.peak:
                 relay.seen.peak, relay.seen.peaked = relay.open, now
+                relay.seen.crowd = [(each.since, each.worker) for each in relay.there]
             transport.write(_GREETING)
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -141,6 +147,7 @@ class Conversation(asyncio.Protocol):
         if self.counts:
             self.counts = False
             self.relay.open -= 1
+            self.relay.there.discard(self)
 
 
 def _report(relays: list[Relay], to: Path) -> None:

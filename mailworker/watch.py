@@ -18,6 +18,7 @@ from celery import bootsteps, signals
 from mailworker.celery import GREEN_POOL_REFUSED, GREEN_POOLS, app, queue_of
 from mailworker.ledger import Ledger, LedgerError, Sweep
 from mailworker.log import logger
+from mailworker.pickup import DEFAULT_QUEUE, Pickup
 from mailworker.prefork import TaskPool
 from mailworker.pulse import Pulse
 from mailworker.sentry import report_to_sentry
@@ -116,6 +117,7 @@ class Watch(bootsteps.StartStopStep):
         self._entry: Any = None
         self._lookout: Lookout | None = None
         self._pulse: Pulse | None = None
+        self._pickup: Pickup | None = None
         self._pool: Any = None
         self._worker: Any = None
         # While it waits for the broker, the parent hears of nothing that its pool has done.
@@ -132,6 +134,9 @@ class Watch(bootsteps.StartStopStep):
         if app.board is not None:
             app.board.is_watched = bool(worker.task_events)
         lanes = self._stand_lookout()
+        foreign = settings.broker.foreign_queue
+        if foreign in app.amqp.queues.consume_from and foreign != DEFAULT_QUEUE:
+            self._pickup = Pickup(app.connection_for_write, foreign)
         if app.board is not None:
             self._pulse = Pulse(worker, app.board, app.workshop.roll, lanes, settings.worker.watch_seconds)
         worker.mail_watch = self
@@ -197,6 +202,8 @@ class Watch(bootsteps.StartStopStep):
         self._follow_events()
         if self._lookout is not None and self._lookout.look():
             self._bury()
+        if self._pickup is not None and not self.is_waiting:
+            self._pickup.look()
         if self._pulse is not None:
             self._pulse.give()
 

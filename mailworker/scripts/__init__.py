@@ -2,8 +2,8 @@
 
 Law: a transition is one script, so nobody sees it half done, and it goes by one clock: the server's. Scripts run with
 EVALSHA on Redis from 6.2 on and on Valkey; those of a lane take its eight keys first, then the records that the caller
-knows of; those of `relay/`, `suppress/` and `stray/` have keys of their own. A script's header is its contract: KEYS,
-ARGV, ANSWERS, and PARTS, the files of `parts/` that it begins with, or - for none.
+knows of; those of `relay/`, `suppress/`, `stray/` and `broker/` have keys of their own. A script's header is its
+contract: KEYS, ARGV, ANSWERS, and PARTS, the files of `parts/` that it begins with, or - for none.
 """
 
 import hashlib

@@ -10,6 +10,7 @@ from mailworker import Email, app, foreign, send_email
 from mailworker.celery import configuration
 from mailworker.cli import main
 from mailworker.dev.valkey import ValkeyServer
+from mailworker.pickup import Pickup
 from mailworker.strays import Stray
 from tests.system.conftest import Worker, wait_until
 
@@ -42,15 +43,34 @@ def kept(count: int) -> list[Stray]:
 
 def test_the_tasks_of_other_apps_on_the_same_broker_are_left_alone(post):
     post.worker("-c", "1")
-    publish("shop.charge", "marker-4711")
+    for number in range(300):
+        publish("shop.charge", f'"task": "mailworker.send_email" {number}')
     publish("mailworker.send_email", MAIL)
-    send_email.delay(Email.model_validate(MAIL)).get(timeout=20)
+    publish("mailworker.send_email", MAIL, priority=9)
     publish("mailworker.send_email", MAIL, queue=QUEUE)
-    wait_until(lambda: len(post.stored()) == 2, "both mails")
+    wait_until(lambda: len(post.stored()) == 3, "mails that name their queue, and mails that do not")
     with post.redis as client:
-        assert client.llen("celery") == 2
+        left = client.lrange("celery", 0, -1)
+    assert [json.loads(message)["headers"]["task"] for message in left] == ["shop.charge"] * 300
     assert app.runtime.strays.count() == 0
     assert "strays" not in run("status")
+
+
+def test_hundreds_of_mails_from_apps_that_name_no_queue_are_sent_in_their_order(post):
+    with Celery("web", broker=app.conf.broker_url, set_as_current=False) as web, web.connection_for_write() as broker:
+        ids = [
+            web.send_task("mailworker.send_email", [MAIL | {"subject": f"{number}"}], connection=broker).id
+            for number in range(250)
+        ]
+        web.send_task("shop.charge", connection=broker)
+        picked = Pickup(app.connection_for_write, QUEUE)
+        assert (picked.look(), picked.look()) == (250, 0)
+    with post.redis as client:
+        moved = [json.loads(message)["headers"]["id"] for message in client.lrange(QUEUE, 0, -1)]
+        assert client.llen("celery") == 1
+    assert moved[::-1] == ids
+    post.worker("-c", "1")
+    wait_until(lambda: len(post.stored()) == 250, "all of them")
 
 
 def test_a_queue_that_the_settings_name_is_read(post, environment):

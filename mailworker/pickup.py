@@ -1,0 +1,67 @@
+"""Mails in `celery`, the queue of every app that names none: `send_task("mailworker.send_email", ...)` goes there.
+
+A worker that read that queue would take other apps' tasks as well. With Redis as the broker a queue is a list, in which
+ours can be found and moved to a queue that workers read; RabbitMQ has no such thing.
+
+Law: a message is in one of the two lists at any moment, and one that is for another task is never touched.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from kombu import Connection
+
+from mailworker.log import logger
+from mailworker.scripts import load_script
+
+DEFAULT_QUEUE = "celery"
+
+# As JSON has it, with whatever space; a message's body is in base64 there, and cannot look so.
+_PATTERN = '"task"%s*:%s*"mailworker%.send_email"'
+_AT_ONCE = 100
+_MOST_ROUNDS = 20
+
+
+class Pickup:
+    """Moves what is for `mailworker.send_email` from `celery` to `queue`. `connect` connects to the broker."""
+
+    def __init__(self, connect: Callable[[], Connection], queue: str) -> None:
+        self._connect = connect
+        self._queue = queue
+        self._script = load_script("broker/pick").text
+        self._has_failed = False
+
+    def look(self) -> int:
+        """Move what is there, and answer how many; 0 where the broker is no Redis, or out of reach.
+
+        Of a long list a hundred are looked at from either end, and more as long as all of them are ours.
+        """
+        try:
+            with self._connect() as connection:
+                moved = self._pick(connection) if connection.transport.driver_type == "redis" else 0
+        except Exception as error:  # noqa: BLE001 - whatever the broker's client raises
+            level = logging.DEBUG if self._has_failed else logging.WARNING
+            logger.log(level, "queue %s was not looked through (%s)", DEFAULT_QUEUE, type(error).__name__)
+            self._has_failed = True
+            return 0
+        self._has_failed = False
+        return moved
+
+    def _pick(self, connection: Connection) -> int:
+        channel: Any = connection.default_channel
+        with channel.conn_or_acquire() as client:
+            return sum(self._move(channel, client, priority) for priority in channel.priority_steps)
+
+    def _move(self, channel: Any, client: Any, priority: int) -> int:
+        names = [channel._q_for_pri(name, priority) for name in (DEFAULT_QUEUE, self._queue)]  # noqa: SLF001 - a list's name
+        lists = [f"{channel.global_keyprefix}{name}" for name in names]
+        moved = 0
+        # The newest are looked at too, lest others' tasks that nobody takes hide ours.
+        for places in ((-_AT_ONCE, -1), (0, _AT_ONCE - 1)):
+            for _ in range(_MOST_ROUNDS):
+                found = int(client.execute_command("EVAL", self._script, 2, *lists, _PATTERN, *places))
+                moved += found
+                if found < _AT_ONCE:
+                    break
+        return moved

@@ -6,6 +6,7 @@ import smtplib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -14,6 +15,7 @@ from smtp_transport import Connection, Content, Email, Envelope, SmtpConfig, Tra
 SENDER, RECIPIENT = "a@x.test", "b@y.test"
 OCTETS = 5_000
 ONE_BY_ONE = "smtplib"
+IN_TIME = "smtplib, timeout 60 s"
 
 Send = Callable[[int], None]
 Contender = Callable[[int], AbstractContextManager[Send]]
@@ -62,11 +64,13 @@ def deliver(connection: Connection, transactions: Sequence[Transaction]) -> None
 
 
 @contextmanager
-def by_smtplib(port: int) -> Iterator[Send]:
-    """Send with the standard library, over a connection that is kept."""
+def by_smtplib(port: int, timeout: float | None = None) -> Iterator[Send]:
+    """Send with the standard library, over a connection that is kept; by default each wait may last for ever."""
     content = a_content().data
     with smtplib.SMTP("127.0.0.1", port, "bench.test") as client:
         client.ehlo()
+        if client.sock is not None:
+            client.sock.settimeout(timeout)
 
         def send(count: int) -> None:
             for _ in range(count):
@@ -95,7 +99,7 @@ def by_aiosmtplib(port: int) -> Iterator[Send]:
 
 def contenders() -> dict[str, Contender]:
     """Give all that are installed, the standard library first."""
-    found: dict[str, Contender] = {ONE_BY_ONE: by_smtplib}
+    found: dict[str, Contender] = {ONE_BY_ONE: by_smtplib, IN_TIME: partial(by_smtplib, timeout=60.0)}
     if importlib.util.find_spec("aiosmtplib"):
         found["aiosmtplib"] = by_aiosmtplib
     return found | {f"ours, {name}": ours(way) for name, way in WAYS.items()}

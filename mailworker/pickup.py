@@ -8,6 +8,7 @@ Law: a message is in one of the two lists at any moment, and one that is for ano
 
 import logging
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 from kombu import Connection
@@ -24,9 +25,9 @@ _MOST_ROUNDS = 20
 
 
 class Pickup:
-    """Moves what is for `mailworker.send_email` from `celery` to `queue`. `connect` connects to the broker."""
+    """Moves what is for `mailworker.send_email` from `celery` to `queue`. `connect` lends a connection."""
 
-    def __init__(self, connect: Callable[[], Connection], queue: str) -> None:
+    def __init__(self, connect: Callable[[], AbstractContextManager[Connection]], queue: str) -> None:
         self._connect = connect
         self._queue = queue
         self._script = load_script("broker/pick").text
@@ -50,18 +51,16 @@ class Pickup:
 
     def _pick(self, connection: Connection) -> int:
         channel: Any = connection.default_channel
-        with channel.conn_or_acquire() as client:
-            return sum(self._move(channel, client, priority) for priority in channel.priority_steps)
-
-    def _move(self, channel: Any, client: Any, priority: int) -> int:
-        names = [channel._q_for_pri(name, priority) for name in (DEFAULT_QUEUE, self._queue)]  # noqa: SLF001 - a list's name
-        lists = [f"{channel.global_keyprefix}{name}" for name in names]
+        names = [
+            f"{channel.global_keyprefix}{channel._q_for_pri(queue, priority)}"  # noqa: SLF001 - what kombu calls a list
+            for queue in (DEFAULT_QUEUE, self._queue)
+            for priority in channel.priority_steps
+        ]
         moved = 0
-        # The newest are looked at too, lest others' tasks that nobody takes hide ours.
-        for places in ((-_AT_ONCE, -1), (0, _AT_ONCE - 1)):
+        with channel.conn_or_acquire() as client:
             for _ in range(_MOST_ROUNDS):
-                found = int(client.execute_command("EVAL", self._script, 2, *lists, _PATTERN, *places))
-                moved += found
-                if found < _AT_ONCE:
+                found, again = client.execute_command("EVAL", self._script, len(names), *names, _PATTERN, _AT_ONCE)
+                moved += int(found)
+                if not again:
                     break
         return moved

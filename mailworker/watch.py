@@ -136,7 +136,7 @@ class Watch(bootsteps.StartStopStep):
         lanes = self._stand_lookout()
         foreign = settings.broker.foreign_queue
         if foreign in app.amqp.queues.consume_from and foreign != DEFAULT_QUEUE:
-            self._pickup = Pickup(app.connection_for_write, foreign)
+            self._pickup = Pickup(app.connection_or_acquire, foreign)
         if app.board is not None:
             self._pulse = Pulse(worker, app.board, app.workshop.roll, lanes, settings.worker.watch_seconds)
         worker.mail_watch = self

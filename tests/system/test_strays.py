@@ -63,7 +63,7 @@ def test_hundreds_of_mails_from_apps_that_name_no_queue_are_sent_in_their_order(
             for number in range(250)
         ]
         web.send_task("shop.charge", connection=broker)
-        picked = Pickup(app.connection_for_write, QUEUE)
+        picked = Pickup(app.connection_or_acquire, QUEUE)
         assert (picked.look(), picked.look()) == (250, 0)
     with post.redis as client:
         moved = [json.loads(message)["headers"]["id"] for message in client.lrange(QUEUE, 0, -1)]

@@ -1,10 +1,11 @@
 """The relays of a fleet's stage, in one process that nobody attacks: they fail on request and write down what they see.
 
-Law: a mail is written down when its 250 is said. A connection counts from when it is let in until it is gone.
+Law: a mail is written down when its 250 is said. A connection counts from when it is let in until its end has come.
 """
 
 import asyncio
 import json
+import select
 import socket
 import time
 from collections import deque
@@ -80,9 +81,22 @@ class Conversation(asyncio.Protocol):
             relay.there.add(self)
             self.counts = True
             if relay.open > relay.seen.peak:
-                relay.seen.peak, relay.seen.peaked = relay.open, now
-                relay.seen.crowd = [(each.since, each.worker) for each in relay.there]
+                self._note_peak(now)
             transport.write(_GREETING)
+
+    def _note_peak(self, now: float) -> None:
+        # The end of one may have come before this one and not have been read yet, for the loop has an order of its own.
+        there = [each for each in self.relay.there if not each.has_been_left()]
+        seen = self.relay.seen
+        if len(there) > seen.peak:
+            seen.peak, seen.peaked = len(there), now
+            seen.crowd = [(each.since, each.worker) for each in there]
+
+    def has_been_left(self) -> bool:
+        """Whether the other side has closed it, whatever is still to be read."""
+        poll = select.poll()
+        poll.register(self.transport.get_extra_info("socket").fileno(), select.POLLRDHUP)
+        return bool(poll.poll(0))
 
     def connection_lost(self, error: Exception | None) -> None:
         del error

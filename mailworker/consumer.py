@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from celery.exceptions import InvalidTaskError
 from celery.worker import loops
 from celery.worker.consumer import Consumer
 from celery.worker.request import Request
@@ -30,8 +31,18 @@ _HIDDEN = "***"
 _FAULTS = (ValueError, LookupError, TypeError, AttributeError)
 
 
+class MisshapenError(InvalidTaskError):
+    """A task message whose body no task can be called with. The text is ours, and quotes nothing."""
+
+
 class DiscreetRequest(Request):
     """A message that is a mail. Whoever asks what a worker does, `celery inspect` or Flower, learns its id alone."""
+
+    def __init__(self, message: Any, **options: Any) -> None:
+        """Refuse, before it is acknowledged, what could not be run. Raises MisshapenError."""
+        # A message of Celery's first protocol comes decoded, its parts already in their places.
+        _check_shape(options["body"] if options.get("decoded") else message.payload)
+        super().__init__(message, **options)
 
     def info(self, safe: bool = False) -> Any:  # noqa: FBT001, FBT002 - as Celery calls it
         """Describe it."""
@@ -124,7 +135,8 @@ class PatientConsumer(Consumer):
     def on_invalid_task(self, body: Any, message: Any, exc: Exception) -> None:
         """Keep a task message that cannot be read."""
         del body
-        self._put_aside(message, f"an unreadable task message ({type(exc).__name__})")
+        why = str(exc) if isinstance(exc, MisshapenError) else type(exc).__name__
+        self._put_aside(message, f"an unreadable task message ({why})")
 
     def _put_aside(self, message: Any, reason: str) -> None:
         try:
@@ -161,6 +173,19 @@ class PatientConsumer(Consumer):
             yield
         finally:
             watch.is_waiting = False
+
+
+def _check_shape(body: Any) -> None:
+    """Raise MisshapenError for what is no arguments, keywords and embedded parts: Celery would drop it at the call."""
+    if not isinstance(body, list | tuple) or len(body) != 3:
+        raise MisshapenError("its body is not a list of args, kwargs and embed")
+    args, kwargs, embed = body
+    if not isinstance(args, list | tuple):
+        raise MisshapenError("its args are no list")
+    if not isinstance(kwargs, dict):
+        raise MisshapenError("its kwargs are no object")
+    if not isinstance(embed, dict | None):
+        raise MisshapenError("its embed is no object")
 
 
 def _taken(error: Exception) -> tuple[str, bytes] | None:

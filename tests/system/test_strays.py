@@ -1,6 +1,7 @@
 """Messages that are not ours, with real workers: never eaten, never lost, handed back."""
 
 import json
+from collections import Counter
 
 import pytest
 from celery import Celery
@@ -167,6 +168,42 @@ def test_what_can_be_no_mail_is_kept_whole_and_shown_nowhere(post, arguments):
     assert "marker-4711" not in json.dumps(dict(stray.message.headers))
     assert run("stray", "drop", stray.id) == "1 dropped\n"
     assert listed() == []
+
+
+@pytest.mark.parametrize("protocol", [1, 2])
+def test_what_a_task_cannot_be_called_with_is_kept_whole_with_its_reason(post, protocol):
+    worker = post.worker("-c", "1", "--loglevel=DEBUG")
+    misshapen = {
+        "args": ["marker-4711", {"email": "marker-4711"}, None, 5],
+        "kwargs": [["marker-4711"], None, "marker-4711"],
+        "embed": [["marker-4711"], "marker-4711"] if protocol == 2 else [],
+        "body": ["abc", {"a": 1, "b": 2, "c": 3}, None, 7, [], [[MAIL], {}]] if protocol == 2 else [],
+    }
+    sent: list[object] = []
+    for part, values in misshapen.items():
+        for value in values:
+            whole = {"args": [MAIL], "kwargs": {}, "embed": {}} | {part: value}
+            triple = value if part == "body" else [whole[name] for name in ("args", "kwargs", "embed")]
+            of_one = {"task": "mailworker.send_email", "id": f"{len(sent)}"} | whole
+            sent.append(triple if protocol == 2 else of_one)
+    with Celery("web", broker=app.conf.broker_url, set_as_current=False) as web, web.connection_for_write() as broker:
+        producer = broker.Producer()
+        for number, body in enumerate(sent):
+            headers = {"task": "mailworker.send_email", "id": f"{number}", "argsrepr": "marker-4711"}
+            named = headers if protocol == 2 else {}
+            producer.publish(body, routing_key=QUEUE, serializer="json", headers=named)
+    strays = kept(len(sent))
+    found = [json.loads(stray.message.body) for stray in strays]
+    assert sorted(found, key=json.dumps) == sorted(sent, key=json.dumps)
+    assert {stray.message.reason.partition(" (")[0] for stray in strays} == {"an unreadable task message"}
+    if protocol == 2:
+        told = Counter(stray.message.reason.partition(" (its ")[2].partition(" ")[0] for stray in strays)
+        # Of a body that is no collection Celery says so itself.
+        assert told == {"args": 4, "kwargs": 3, "embed": 2, "body": 4, "": 2}
+    assert f"{len(sent)} messages on our queues were not ours" in run("status")
+    send_email.delay(Email.model_validate(MAIL)).get(timeout=20)
+    assert "marker" not in post.logs() + run("stray", "list")
+    assert worker.stop() == 0
 
 
 def test_a_message_that_is_no_task_is_kept_whole(post):

@@ -130,7 +130,12 @@ def read_stats(answer: list[Any]) -> LaneStats:
         pause_failures=failures,
         pause_reason=_text(reason),
         is_paused_by_hand=by_hand == 1,
-        counts={_text(name): _number(number) for name, number in zip(counts[::2], counts[1::2], strict=True)},
+        # One that makes no sense begins anew when it next counts.
+        counts={
+            _any_text(name): int(number)
+            for name, number in zip(counts[::2], counts[1::2], strict=True)
+            if number.isdigit()
+        },
     )
 
 

@@ -54,7 +54,7 @@ for n = 1, mails do
     answer[#answer + 1], answer[#answer + 2] = 'accepted', id
   end
 end
-if accepted > 0 then redis.call('HINCRBY', COUNTS, 'accepted', accepted) end
+if accepted > 0 then tally('accepted', accepted) end
 write_turns()
 if is_work then answer[1] = ring(ARGV[1], true) end
 return answer

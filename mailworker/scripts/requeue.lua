@@ -13,14 +13,14 @@ for n = 1, #KEYS - 8 do
     -- Whoever was in doubt may have got it already.
     if string.find(letters, 'i') then
       add(record, 'possible_duplicates', 1)
-      redis.call('HINCRBY', COUNTS, 'possible_duplicates', 1)
+      tally('possible_duplicates', 1)
     end
     redis.call('PERSIST', record)
     redis.call('HDEL', record, 'ended', 'error', 'attempts')
     letters = string.gsub(letters, '[bi]', 'p')
     redis.call('HSET', record, 'state', 'ready', 'recipients', letters, 'due', int(NOW), 'expires', int(NOW + ARGV[2]))
     note(record, 'requeued')
-    redis.call('HINCRBY', COUNTS, 'requeued', 1)
+    tally('requeued', 1)
     take_turn(id, rank_of(priority), tenant)
     state = 'ready'
   end

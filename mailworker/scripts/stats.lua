@@ -25,5 +25,6 @@ end
 held[#held + 1] = redis.call('ZCOUNT', UNREADABLE, int(NOW - 3 * PUT_OFF), '+inf')
 local age = oldest and math.max(0, NOW - oldest) or -1
 local failures, reason = unpack(redis.call('HMGET', PAUSE, 'failures', 'reason'))
-return {held, age, paused(), tonumber(failures or 0), reason, redis.call('HGETALL', COUNTS),
+local counts = redis.pcall('HGETALL', COUNTS)
+return {held, age, paused(), tonumber(failures or 0) or 0, reason, counts.err and {} or counts,
   is_by_hand() and 1 or 0}

@@ -268,3 +268,21 @@ def test_no_damage_stops_the_others_or_a_script(
     for home in ("ready", "due", "claims"):
         stuck = {mail.decode() for mail in rig.redis.zrange(getattr(rig.keys, home), 0, -1)}
         assert stuck <= broken
+
+
+@pytest.mark.parametrize("spoil_counts", ["field", "type"])
+def test_counters_that_make_no_sense_begin_anew_and_stop_nobody(rig: Rig, spoil_counts: str) -> None:
+    """The lane's commands tell the others; a mail is accepted, sent and counted."""
+    counts = rig.keys.counts
+    rig.redis.hset(counts, "deferred", 7)
+    if spoil_counts == "field":
+        for name in ("accepted", "delivered", "cancelled", "\udcff"):
+            rig.redis.hset(counts, name.encode("utf-8", "surrogateescape"), b"garbage\xff")
+    else:
+        rig.redis.set(counts, "garbage")
+    deferred = {"deferred": 7} if spoil_counts == "field" else {}
+    assert rig.counts() == deferred
+    rig.accept()
+    assert rig.settle(rig.claim(), "d") == "sent"
+    rig.ledger.cancel(LANE, [rig.accept()])
+    assert rig.counts() == deferred | {"accepted": 2, "delivered": 1, "cancelled": 1}

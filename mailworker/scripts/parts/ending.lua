@@ -29,5 +29,5 @@ end
 local function finish(record, id, state, keep)
   leave(id)
   close(record, id, state, keep, unpack(redis.call('HMGET', record, 'callbacks', 'files'), 1, 2))
-  redis.call('HINCRBY', COUNTS, COUNTED_AS[state] or state, 1)
+  tally(COUNTED_AS[state] or state, 1)
 end

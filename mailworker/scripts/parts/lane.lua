@@ -15,3 +15,10 @@ local WAITER, IN_VAIN = PREFIX .. 'waiter', '0'
 
 -- The record of a mail that the script itself took from one of the lane's sets: same hash tag, same Cluster slot.
 local function record_of(id) return PREFIX .. 'm:' .. id end
+
+-- Count. A counter that makes no sense begins anew: nothing may stop for it.
+local function tally(name, number)
+  if type(redis.pcall('HINCRBY', COUNTS, name, number)) == 'number' then return end
+  if type(redis.pcall('HDEL', COUNTS, name)) ~= 'number' then redis.pcall('DEL', COUNTS) end
+  redis.pcall('HINCRBY', COUNTS, name, number)
+end

@@ -5,7 +5,7 @@ local function quarantine(record, id, why, keep)
     -- Perhaps it was sent already: whoever gives it another go is to know.
     if redis.call('HGET', record, 'phase') == 'dot' then
       add(record, 'possible_duplicates', 1)
-      redis.call('HINCRBY', COUNTS, 'possible_duplicates', 1)
+      tally('possible_duplicates', 1)
     end
     redis.call('HSET', record, 'error', why)
     note(record, 'quarantined')
@@ -13,7 +13,7 @@ local function quarantine(record, id, why, keep)
   else
     leave(id)
     redis.call('ZADD', PREFIX .. 'quarantined', int(NOW), id)
-    redis.call('HINCRBY', COUNTS, 'quarantined', 1)
+    tally('quarantined', 1)
     redis.call('PUBLISH', PREFIX .. 'ended:' .. id, 'quarantined')
   end
   return 'quarantined'
@@ -31,7 +31,7 @@ local function misplaced(record, id, state, line, keep)
     return true
   else
     redis.call('ZREM', line, id)
-    redis.call('HINCRBY', COUNTS, 'vanished', 1)
+    tally('vanished', 1)
   end
   return false
 end

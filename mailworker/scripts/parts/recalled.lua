@@ -3,5 +3,5 @@ local RECALLED = PREFIX .. 'recalled'
 
 -- Whether a person wants no more mails to go by a leave.
 local function is_stopped(relay, epoch)
-  return is_by_hand() or tonumber(redis.call('HGET', RECALLED, relay) or 0) > tonumber(epoch)
+  return is_by_hand() or (tonumber(redis.call('HGET', RECALLED, relay) or 0) or 0) > tonumber(epoch)
 end

@@ -25,7 +25,7 @@ local function recover(id, is_hold, keep, more, done)
   else
     if phase == 'dot' then
       redis.call('HINCRBY', record, 'possible_duplicates', 1)
-      redis.call('HINCRBY', COUNTS, 'possible_duplicates', 1)
+      tally('possible_duplicates', 1)
     end
     redis.call('ZREM', CLAIMS, id)
     redis.call('HDEL', record, 'phase', 'owner')
@@ -34,7 +34,7 @@ local function recover(id, is_hold, keep, more, done)
     redis.call('HSET', record, 'state', 'ready')
     note(record, phase == 'dot' and 'recovered at the dot' or 'recovered', more)
     line_up(id, RECOVERED, tonumber(accepted or NOW))
-    redis.call('HINCRBY', COUNTS, 'recovered', 1)
+    tally('recovered', 1)
     done.recovered = done.recovered + 1
   end
 end

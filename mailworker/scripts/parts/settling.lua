@@ -54,6 +54,6 @@ local function settle_all(key, arg, mails, keep)
   if #let_go > 0 then redis.call('ZREM', CLAIMS, unpack(let_go)) end
   -- The relay works. A pause that has a kind was not for its failures.
   if is_news and not redis.call('HGET', PAUSE, 'kind') then redis.call('DEL', PAUSE) end
-  for name, number in pairs(counted) do redis.call('HINCRBY', COUNTS, name, number) end
+  for name, number in pairs(counted) do tally(name, number) end
   return answer
 end

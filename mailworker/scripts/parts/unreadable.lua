@@ -9,5 +9,5 @@ local function put_off(record, id, why, expires)
   redis.call('ZADD', DUE, int(math.min(due, number(expires) or due)), id)
   redis.call('HSET', record, 'state', 'deferred', 'due', int(due), 'unreadable', '1', 'error', why)
   redis.call('ZADD', UNREADABLE, int(NOW), id)
-  redis.call('HINCRBY', COUNTS, 'unreadable', 1)
+  tally('unreadable', 1)
 end

@@ -12,6 +12,7 @@ from mailworker.fleet import Breaker, BreakerPolicy, FleetKeys, Limiter, Links
 from mailworker.gate import Door, Gate, LaneTerms, RelayTerms
 from mailworker.ledger import Server
 from mailworker.links import Berth, Harbour
+from mailworker.mending import Mender
 from mailworker.relay import smtp_config
 from mailworker.relay_settings import LaneSettings, RelaySettings
 from mailworker.sealing import KeyRing
@@ -30,7 +31,7 @@ class Doorway:
     """
 
     def __init__(self, settings: Settings, redis: Redis, allow: Callable[[str, int], int]) -> None:
-        self._server = Server(redis)
+        self._server = Mender(Server(redis))
         self._keys = FleetKeys(settings.redis.prefix)
         self._settings = settings
         self._allow = allow
@@ -69,7 +70,7 @@ def shared_config(name: str, settings: Settings, redis: Redis, ring: KeyRing) ->
     relay, tokens = settings.relays[name], None
     if relay.oauth_provider:
         keys = FleetKeys(settings.redis.prefix)
-        tokens = SharedTokens(name, relay, Server(redis).run, keys, ring)
+        tokens = SharedTokens(name, relay, Mender(Server(redis)).run, keys, ring)
     return smtp_config(name, relay, tokens)
 
 

@@ -9,22 +9,37 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from mailworker.doorway import breaker_policy
-from mailworker.fleet import Breaker, BreakerState, FleetKeys, Limiter, Links
+from mailworker.fleet import (
+    Breaker,
+    BreakerReport,
+    BreakerState,
+    FleetKeys,
+    Lesson,
+    Limiter,
+    Links,
+    LinksReport,
+    UnreadableKeyError,
+)
 from mailworker.ledger import LaneStats, Server
+from mailworker.mending import Mender
 from mailworker.policy.routes import Route
 from mailworker.relay_settings import RelaySettings
 from mailworker.runtime import Runtime
 from mailworker.setting_names import nearest
 
 UNTIL_RESUMED_MS = 10 * 365 * 86_400_000
+UNREADABLE = "unreadable"
 _WHO = "by hand"
+_CLOSED = BreakerReport(BreakerState.CLOSED, since_ms=0, till_ms=0, opened=0, reason="", epoch=0)
+_NO_LESSON, _NO_LINKS = Lesson(None, None, is_pinned=False, hold_until_ms=0), LinksReport({}, None)
 
 
 @dataclass(frozen=True, slots=True)
 class RelayReport:
     """One relay as all workers see it. Times in ms since the epoch, 0 for never; rates in mails a second.
 
-    `retry_ms`: until an open breaker is tried. `connections`: those that are leased; `most_connections`: None if
+    `state`: its breaker's; or UNREADABLE, where what workers share of the relay makes no sense: `reason` tells key and
+    cure. `retry_ms`: until an open breaker is tried. `connections`: those that are leased; `most_connections`: None if
     nothing bounds them. `hold_ms`: for how long the relay has asked to be left alone.
     """
 
@@ -52,7 +67,7 @@ class Steering:
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
         self._settings = runtime.settings
-        server = Server(runtime.redis)
+        server = Mender(Server(runtime.redis))
         self._run, self._read = server.run, server.read
         self._keys = FleetKeys(runtime.settings.redis.prefix)
         self._limiter = Limiter(self._run, self._read, self._keys, _WHO)
@@ -69,19 +84,23 @@ class Steering:
         """Tell how a relay is."""
         relay = self.configured(name)
         now = round(time.time() * 1000)
-        told, lesson = self._breaker(name).report(), self._limiter.lesson(name)
-        links = Links(self._run, self._read, self._keys.links("relay", name), relay.all_connections or 1).report()
+        told, lesson, links, fault = _CLOSED, _NO_LESSON, _NO_LINKS, ""
+        try:
+            told, lesson = self._breaker(name).report(), self._limiter.lesson(name)
+            links = Links(self._run, self._read, self._keys.links("relay", name), relay.all_connections or 1).report()
+        except UnreadableKeyError as error:
+            fault = str(error)
         bounds = [most for most in (relay.all_connections, links.learnt) if most]
         return RelayReport(
             name=name,
             place=f"{relay.host}:{relay.port}" if relay.host else "",
             preset=relay.preset,
             lanes=tuple(self._lanes_of(name)),
-            state=told.state.value,
+            state=UNREADABLE if fault else told.state.value,
             since_ms=told.since_ms,
             retry_ms=max(0, told.till_ms - now) if told.state is BreakerState.OPEN else 0,
             opened=told.opened,
-            reason="" if told.state is BreakerState.CLOSED else told.reason,
+            reason=fault or ("" if told.state is BreakerState.CLOSED else told.reason),
             limits=tuple(map(str, relay.limits)),
             rate=lesson.rate,
             is_pinned=lesson.is_pinned,

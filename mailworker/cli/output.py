@@ -45,6 +45,7 @@ def _told(error: Exception) -> click.ClickException | None:
 
     from mailworker.dev.binary import ValkeyError  # noqa: PLC0415 - see above
     from mailworker.dev.supervisor import ChildDiedError  # noqa: PLC0415 - see above
+    from mailworker.fleet import UnreadableKeyError  # noqa: PLC0415 - see above
     from mailworker.foreign import BrokerAwayError  # noqa: PLC0415 - see above
     from mailworker.ledger import LedgerError  # noqa: PLC0415 - see above
     from mailworker.options import RefusedError  # noqa: PLC0415 - see above
@@ -62,7 +63,16 @@ def _told(error: Exception) -> click.ClickException | None:
         return SettingsFault(str(error))
     if isinstance(error, LookupError) and type(error) is LookupError:
         return SettingsFault(str(error))
-    failures = LedgerError | SealError | SmtpError | ValkeyError | ChildDiedError | TimeoutError | BrokerAwayError
+    failures = (
+        LedgerError
+        | UnreadableKeyError
+        | SealError
+        | SmtpError
+        | ValkeyError
+        | ChildDiedError
+        | TimeoutError
+        | BrokerAwayError
+    )
     if isinstance(error, failures):
         return click.ClickException(str(error))
     return None

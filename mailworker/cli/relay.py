@@ -25,8 +25,9 @@ def list_(as_json: bool) -> None:  # noqa: FBT001 - click's option
     relays = _steering().relays()
     if as_json:
         print_json({relay.name: dataclasses.asdict(relay) for relay in relays})
-        return
-    print_relays(relays)
+    else:
+        print_relays(relays)
+    fail_if_unreadable(relays)
 
 
 @command.command("show")
@@ -39,6 +40,7 @@ def show(name: str, as_json: bool) -> None:  # noqa: FBT001 - click's option
         print_json(dataclasses.asdict(relay))
     else:
         print_pairs(list(_pairs(relay)))
+    fail_if_unreadable([relay])
 
 
 @command.command("check")
@@ -135,6 +137,14 @@ def print_relays(relays: "list[RelayReport]") -> None:
             for relay in relays
         ],
     )
+
+
+def fail_if_unreadable(relays: "list[RelayReport]") -> None:
+    """End with exit status 1 where what workers share of a relay makes no sense."""
+    from mailworker.steering import UNREADABLE  # noqa: PLC0415 - help must be quick
+
+    if any(relay.state == UNREADABLE for relay in relays):
+        raise click.exceptions.Exit(FAILED)
 
 
 def _steering() -> "Steering":

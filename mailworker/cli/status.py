@@ -7,7 +7,7 @@ import click
 
 from mailworker.cli.lane import told_pause
 from mailworker.cli.output import print_json, print_table
-from mailworker.cli.relay import print_relays
+from mailworker.cli.relay import fail_if_unreadable, print_relays
 from mailworker.health import Seen, faults_of_life
 from mailworker.ledger import LaneStats, Roll
 
@@ -34,6 +34,7 @@ def command(only: str | None, as_json: bool) -> None:  # noqa: FBT001 - click's 
         all_relays = {relay.name: dataclasses.asdict(relay) for relay in relays}
         all_lanes = {name: dataclasses.asdict(stats) for name, stats in lanes.items()}
         print_json({"lanes": all_lanes, "relays": all_relays, "workers": told, "strays": strays})
+        fail_if_unreadable(relays)
         return
     print_table(
         ("lane", "ready", "oldest", "due", "sending", "sent", "dead", "in doubt", "quarantined", "note"),
@@ -60,6 +61,7 @@ def command(only: str | None, as_json: bool) -> None:  # noqa: FBT001 - click's 
     _print_workers(workers)
     if strays:
         click.echo(f"\n{strays} messages on our queues were not ours: mailworker stray list")
+    fail_if_unreadable(relays)
 
 
 def _print_workers(workers: Sequence[Seen]) -> None:

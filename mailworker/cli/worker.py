@@ -13,6 +13,7 @@ from mailworker.doorway import breaker_policy
 from mailworker.fleet import Breaker, BreakerState, FleetKeys
 from mailworker.health import Seen, faults_of_life, faults_of_readiness, find
 from mailworker.ledger import LedgerError, Roll, Server
+from mailworker.mending import Mender
 from mailworker.reach import connect
 from mailworker.relay import smtp_config
 from mailworker.runtime import ledger_over
@@ -101,7 +102,7 @@ def _faults(seen: Seen | None, name: str, settings: Settings, redis: Redis, *, o
 
 def _open_breakers(lanes: Sequence[str], settings: Settings, redis: Redis) -> dict[str, str]:
     """Tell of each lane whose relays are all left alone why the first of them is."""
-    server, keys = Server(redis), FleetKeys(settings.redis.prefix)
+    server, keys = Mender(Server(redis)), FleetKeys(settings.redis.prefix)
     told = {}
     for lane in set(lanes) & set(settings.lanes):
         reports = [

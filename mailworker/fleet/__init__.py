@@ -7,7 +7,7 @@ the door to Redis raises, and decide nothing about a mail: whoever works a lane 
 from mailworker.fleet.breaker import Admission, Breaker, BreakerPolicy, BreakerReport, BreakerState, Change
 from mailworker.fleet.limiter import MOST_ITEMS, Bucket, Grant, Lesson, Limiter, Throttled
 from mailworker.fleet.links import Holding, Links, LinksReport
-from mailworker.fleet.names import FleetKeys, Read, Run
+from mailworker.fleet.names import FleetKeys, Read, Run, UnreadableKeyError
 from mailworker.fleet.tokens import TokenAnswer, Tokens
 
 __all__ = [
@@ -31,4 +31,5 @@ __all__ = [
     "Throttled",
     "TokenAnswer",
     "Tokens",
+    "UnreadableKeyError",
 ]

@@ -7,7 +7,7 @@ say about the state after it: the epoch tells. While half open, exactly so many 
 import enum
 from dataclasses import dataclass
 
-from mailworker.fleet.names import FleetKeys, Read, Run
+from mailworker.fleet.names import FleetKeys, Read, Run, UnreadableKeyError, number_in
 
 _CALM_MS = 5000
 
@@ -19,6 +19,9 @@ class BreakerState(enum.Enum):
     OPEN = "open"
     HALF_OPEN = "half_open"
     HELD = "held"
+
+
+_WRITTEN = frozenset({"closed", "open", "half_open"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,15 +114,22 @@ class Breaker:
         return BreakerState(before.decode())
 
     def report(self) -> BreakerReport:
-        """Tell the state as it was written down: an open one whose time is over becomes half open when it is asked."""
-        held = self._read(self._keys[0])
+        """Tell the state as it was written down: an open one whose time is over becomes half open when it is asked.
+
+        Raises UnreadableKeyError.
+        """
+        key = self._keys[0]
+        held = self._read(key)
+        state = held.get("state", "closed")
+        if state not in _WRITTEN:
+            raise UnreadableKeyError(key)
         return BreakerReport(
-            state=BreakerState.HELD if held.get("held") == "1" else BreakerState(held.get("state", "closed")),
-            since_ms=int(held.get("since", 0)),
-            till_ms=int(held.get("till", 0)),
-            opened=int(held.get("opened", 0)),
+            state=BreakerState.HELD if held.get("held") == "1" else BreakerState(state),
+            since_ms=number_in(held, "since", key),
+            till_ms=number_in(held, "till", key),
+            opened=number_in(held, "opened", key),
             reason=held.get("reason", ""),
-            epoch=int(held.get("epoch", 0)),
+            epoch=number_in(held, "epoch", key),
         )
 
     def retry(self) -> None:

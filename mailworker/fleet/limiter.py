@@ -8,7 +8,7 @@ minute afterwards.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from mailworker.fleet.names import FleetKeys, Read, Run
+from mailworker.fleet.names import FleetKeys, Read, Run, number_in
 
 MOST_ITEMS = 500
 _LONGEST_HOLD_MS = 3_600_000
@@ -150,14 +150,18 @@ class Limiter:
         self._run("relay/pin", [self._keys.lesson(relay)], ["" if rate is None else round(rate * 1000)])
 
     def lesson(self, relay: str) -> Lesson:
-        """Tell what the relay has taught, as it was written down: the rate has crept up since."""
-        held = self._read(self._keys.lesson(relay))
-        rate, ceiling = held.get("rate"), held.get("ceiling")
+        """Tell what the relay has taught, as it was written down: the rate has crept up since.
+
+        Raises UnreadableKeyError.
+        """
+        key = self._keys.lesson(relay)
+        held = self._read(key)
+        rate, ceiling = number_in(held, "rate", key), number_in(held, "ceiling", key)
         return Lesson(
-            rate=int(rate) / 1000 if rate else None,
-            ceiling=int(ceiling) / 1000 if ceiling else None,
+            rate=rate / 1000 if rate else None,
+            ceiling=ceiling / 1000 if ceiling else None,
             is_pinned=held.get("pinned") == "1",
-            hold_until_ms=int(held.get("hold", 0)),
+            hold_until_ms=number_in(held, "hold", key),
         )
 
 

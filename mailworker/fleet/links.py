@@ -6,9 +6,12 @@ somebody has none, nobody keeps more than an equal share, and where there are fe
 turns.
 """
 
+import re
 from dataclasses import dataclass
 
-from mailworker.fleet.names import Read, Run
+from mailworker.fleet.names import Read, Run, UnreadableKeyError, number_in
+
+_HOLDS = re.compile(r"([0-9]{1,9})/[0-9]{1,9}/[0-9]{1,18}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,10 @@ class Links:
         return most, is_news == 1
 
     def report(self) -> LinksReport:
-        """Tell who holds how many, the dead not yet buried among them."""
-        learnt = self._read(self._keys[2]).get("most")
-        held = {who: int(has.partition("/")[0]) for who, has in self._read(self._keys[1]).items()}
-        return LinksReport(held, int(learnt) if learnt else None)
+        """Tell who holds how many, the dead not yet buried among them. Raises UnreadableKeyError."""
+        _, links, most = self._keys
+        told = {who: _HOLDS.fullmatch(has) for who, has in self._read(links).items()}
+        held = {who: int(found[1]) for who, found in told.items() if found}
+        if len(held) < len(told):
+            raise UnreadableKeyError(links)
+        return LinksReport(held, number_in(self._read(most), "most", most) or None)

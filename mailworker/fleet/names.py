@@ -11,13 +11,33 @@ from dataclasses import dataclass
 from typing import Any
 
 _NAME = re.compile(r"[A-Za-z0-9_.:@/-]{1,255}")
-
+_NUMBER = re.compile(r"[0-9]{1,18}")
 
 Run = Callable[[str, Sequence[str], Sequence[bytes | str | int]], Any]
 """Runs a script of `mailworker.scripts` with these keys and arguments, and gives what it answers."""
 Hash = Mapping[str, str]
 Read = Callable[[str], Hash]
 """Reads a whole hash, as text."""
+
+
+class UnreadableKeyError(Exception):
+    """A key holds what it should not."""
+
+    def __init__(self, key: str) -> None:
+        """Name the key, and the cure."""
+        super().__init__(key)
+        self.key = key
+
+    def __str__(self) -> str:
+        return f"{self.key} makes no sense; the next worker that sends there mends it, or redis-cli DEL '{self.key}'"
+
+
+def number_in(held: Hash, name: str, key: str) -> int:
+    """Give a number that a hash holds, 0 if it is not there. Raises UnreadableKeyError that names the hash's key."""
+    value = held.get(name, "0")
+    if not _NUMBER.fullmatch(value):
+        raise UnreadableKeyError(key)
+    return int(value)
 
 
 @dataclass(frozen=True, slots=True)

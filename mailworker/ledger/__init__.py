@@ -4,7 +4,13 @@ Law: a mail changes by the scripts alone, and every Redis error leaves this room
 """
 
 from mailworker.ledger.book import MOST_AT_ONCE, Ledger, LedgerPolicy
-from mailworker.ledger.errors import LedgerError, LedgerFullError, LedgerReadOnlyError, LedgerUnavailableError
+from mailworker.ledger.errors import (
+    LedgerError,
+    LedgerFullError,
+    LedgerReadOnlyError,
+    LedgerRefusedError,
+    LedgerUnavailableError,
+)
 from mailworker.ledger.roll import Roll
 from mailworker.ledger.server import Server
 from mailworker.record import (
@@ -39,6 +45,7 @@ __all__ = [
     "LedgerFullError",
     "LedgerPolicy",
     "LedgerReadOnlyError",
+    "LedgerRefusedError",
     "LedgerUnavailableError",
     "MailRecord",
     "MailState",

@@ -26,9 +26,16 @@ class LedgerReadOnlyError(LedgerError):
     """The server takes no writes (it is a replica, or cannot save): nothing was written."""
 
 
+class LedgerRefusedError(LedgerError):
+    """The server did not do a command as it stood: a script failed, or a key holds another type."""
+
+
 # Codes that redis-py has no class for. Before 7.0 a script's error comes wrapped besides, and so loses its class:
 # "Error running script (...): @user_script: 9: -OOM command not allowed ...".
 _CODE = re.compile(r"(?:^|[\s-])(OOM|READONLY|MISCONF|NOREPLICAS|BUSY)\s")
+
+# What keys bring about that hold what they should not: every version names the line of a script that failed.
+_OF_KEYS = re.compile(r"^WRONGTYPE|user_script")
 
 
 @contextmanager
@@ -48,7 +55,8 @@ def _translate(error: Exception) -> LedgerError:
             return LedgerUnavailableError("the ledger's server did not answer in time")
         case redis.ConnectionError() | redis.ClusterDownError() | redis.TryAgainError() | redis.RedisClusterException():
             return LedgerUnavailableError(f"the ledger's server cannot be reached ({type(error).__name__})")
-    return _of_code(_code_of(error)) or LedgerError(f"the ledger's server failed ({type(error).__name__})")
+    kind = LedgerRefusedError if _OF_KEYS.search(str(error)) else LedgerError
+    return _of_code(_code_of(error)) or kind(f"the ledger's server failed ({type(error).__name__})")
 
 
 def _of_code(code: str) -> LedgerError | None:

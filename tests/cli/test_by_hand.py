@@ -117,3 +117,40 @@ def test_every_end_that_was_not_hoped_for_can_be_listed(ledger, valkey, state):
             ledger.set_aside("default", [Unreadable(mail, claim.fence, "no key 'a'", may_heal=True)])
             assert "1 unreadable" in run("status")
     assert run("mail", "list", "--state", state).split() == [mail]
+
+
+SPOILT = {
+    "mw:{relay:default}:breaker": ("state", "epoch", "opened", "till", "since"),
+    "mw:{*}:lesson:default": ("rate", "ceiling", "hold"),
+    "mw:{relay:default}:links": ("somebody",),
+    "mw:{relay:default}:most": ("most",),
+}
+
+
+@pytest.mark.parametrize(("key", "field"), [(key, field) for key, each in SPOILT.items() for field in (None, *each)])
+def test_a_relay_of_which_workers_share_nonsense_is_shown_with_its_cure(ledger, valkey, monkeypatch, key, field):
+    for relay in ("DEFAULT", "OTHER"):
+        monkeypatch.setenv(f"MAILWORKER_RELAYS__{relay}__HOST", "mx.example.com")
+    app.forget_runtime()
+    with valkey.client() as client:
+        client.set(key, "garbage") if field is None else client.hset(key, field, "garbage")
+    cure = f"redis-cli DEL '{key}'"
+    for words in (("status",), ("relay", "list"), ("relay", "show", "default")):
+        shown = CliRunner().invoke(main, words)
+        assert (shown.exit_code, type(shown.exception)) == (1, SystemExit)
+        assert "unreadable" in shown.output
+        assert cure in shown.output
+        told = json.loads(CliRunner().invoke(main, [*words, "--json"]).stdout)
+        relays = told if words[-1] == "list" else told.get("relays", {"default": told})
+        assert (relays["default"]["state"], cure in relays["default"]["reason"]) == ("unreadable", True)
+        assert relays.get("other", {"state": "closed"})["state"] == "closed"
+    with valkey.client() as client:
+        client.delete(key)
+    assert "unreadable" not in run("status") + run("relay", "list")
+
+
+def test_a_person_can_close_a_breaker_that_makes_no_sense(ledger, valkey):
+    with valkey.client() as client:
+        client.hset("mw:{relay:default}:breaker", mapping={"state": "garbage", "epoch": "garbage"})
+    assert run("relay", "close", "default").endswith("relay default: closed -> closed\n")
+    assert json.loads(run("relay", "show", "--json"))["state"] == "closed"

@@ -497,3 +497,33 @@ def test_a_host_is_named_by_a_digest_whatever_it_is_called(desk, client):  # noq
     leave = desk.doorway.gate.enter(desk.lane, "w", 1)
     assert isinstance(leave, Pass)
     assert any(key.startswith(b"mw:{host:") for key in client.scan_iter())
+
+
+@pytest.mark.parametrize("is_other_type", [True, False])
+def test_nonsense_in_what_workers_share_stops_no_lane(desk, client, is_other_type, caplog):  # noqa: F811
+    configured(desk, relays={"default": {"all_connections": 2}})
+    fields = {"relay:default}:breaker": "epoch", "relay:default}:most": "most", "relay:default}:links": "somebody"}
+    keys = {f"mw:{{{key}": field for key, field in fields.items()} | {"mw:{*}:lesson:default": "rate"}
+    for key, field in keys.items():
+        client.set(key, "garbage") if is_other_type else client.hset(key, field, "garbage")
+    mails = desk.accept(count=12)
+    desk.drain()
+    assert states(desk, mails) == {"sent": 12}
+    told = [
+        record.getMessage().partition(" made no sense")[0] for record in caplog.records if record.levelname == "ERROR"
+    ]
+    assert sorted(told) == sorted(keys)
+
+
+def test_a_limit_that_makes_no_sense_counts_as_used_up_and_its_cure_is_told(desk, client, caplog):  # noqa: F811
+    configured(desk, relays={"default": {"limits": "10/min"}})
+    client.set("mw:{*}:bucket:relay:default/mails/60", "garbage")
+    mails = desk.accept(count=12)
+    desk.drain()
+    assert states(desk, mails) == {"ready": 12}
+    assert 0 < desk.ledger.stats(LANE).paused_ms <= 60_000
+    (cure,) = [r.getMessage().partition("redis-cli DEL ")[2] for r in caplog.records if r.levelname == "ERROR"]
+    client.delete(cure.strip("'"))
+    desk.ledger.pauses.resume(LANE)
+    desk.drain()
+    assert states(desk, mails) == {"sent": 10, "ready": 2}

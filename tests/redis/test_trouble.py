@@ -19,6 +19,7 @@ from mailworker.ledger import (
     LedgerError,
     LedgerFullError,
     LedgerReadOnlyError,
+    LedgerRefusedError,
     LedgerUnavailableError,
     Pause,
     Settlement,
@@ -210,6 +211,8 @@ def test_a_claim_is_never_repeated_behind_our_back(rig: Rig) -> None:
         (exceptions.NoPermissionError("NOPERM"), LedgerError),
         (exceptions.ResponseError("unknown command 'X', with args beginning with: 'SECRET'"), LedgerError),
         (exceptions.DataError("SECRET"), LedgerError),
+        (exceptions.ResponseError("WRONGTYPE Operation against SECRET"), LedgerRefusedError),
+        (exceptions.ResponseError("user_script:9: SECRET script: f00, on @user_script:9."), LedgerRefusedError),
     ],
 )
 def test_every_redis_error_becomes_one_of_ours_and_quotes_nothing(

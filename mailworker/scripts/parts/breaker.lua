@@ -5,8 +5,9 @@ local LONG = 60000
 
 local function read_breaker(key)
   local state, epoch, till, since, held = unpack(redis.call('HMGET', key, 'state', 'epoch', 'till', 'since', 'held'))
-  return {state = state or 'closed', epoch = tonumber(epoch or 0), till = tonumber(till or 0),
-    since = tonumber(since or 0), held = held == '1'}
+  if state and state ~= 'closed' and state ~= 'open' and state ~= 'half_open' then error('UNSOUND') end
+  return {state = state or 'closed', epoch = sound(epoch, 0), till = sound(till, 0), since = sound(since, 0),
+    held = held == '1'}
 end
 
 -- Change its state; gives the new epoch. Failures and probes of the old one are forgotten.

@@ -10,9 +10,11 @@ local function look(key, limit, window, burst)
   local flat = redis.call('HGETALL', key)
   local gone = {}
   for n = 1, #flat, 2 do
-    local slot, held = tonumber(flat[n]), tonumber(flat[n + 1])
+    local slot, held = tonumber(flat[n]), sound(flat[n + 1])
     if flat[n] == 'tat' then
       bucket.tat = held
+    elseif flat[n] == 'full' then
+      bucket.is_full = true
     elseif slot < at - SLOTS or slot > at + SLOTS then
       gone[#gone + 1] = flat[n] -- beyond it only a clock that was set back can have been
     else
@@ -20,7 +22,14 @@ local function look(key, limit, window, burst)
       bucket.slots[#bucket.slots + 1] = {slot, held}
     end
   end
-  if #gone > 0 then redis.call('HDEL', key, unpack(gone)) end
+  if bucket.is_full then
+    -- What it held made no sense, so it may have been all that there is.
+    redis.call('DEL', key)
+    redis.call('HSET', key, at, limit)
+    redis.call('PEXPIRE', key, (SLOTS + 2) * width)
+    bucket.used, bucket.slots, bucket.tat = limit, {{at, limit}}, nil
+  end
+  if #gone > 0 and not bucket.is_full then redis.call('HDEL', key, unpack(gone)) end
   table.sort(bucket.slots, function(one, other) return one[1] < other[1] end)
   if burst > 0 then
     bucket.step, bucket.burst = window / limit, burst

@@ -24,7 +24,7 @@ end
 
 local function lesson(key)
   local flat, held = redis.call('HGETALL', key), {}
-  for n = 1, #flat, 2 do held[flat[n]] = tonumber(flat[n + 1]) end
+  for n = 1, #flat, 2 do held[flat[n]] = sound(flat[n + 1]) end
   local rate, at = held.rate and held.rate / 1000, math.min(held.at or NOW, NOW)
   -- Of a clock that was set back: else nothing would creep until it is where it was.
   if held.at and held.at > NOW then redis.call('HSET', key, 'at', int(NOW)) end

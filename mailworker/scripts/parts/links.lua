@@ -18,7 +18,7 @@ end
 local function most_links(learnt, configured)
   local most, at = unpack(redis.call('HMGET', learnt, 'most', 'at'))
   if not most then return configured end
-  most = most + math.floor(math.max(0, NOW - at) / QUIET)
+  most = sound(most) + math.floor(math.max(0, NOW - sound(at, NOW)) / QUIET)
   if most >= configured then redis.call('DEL', learnt) end
   return math.min(most, configured)
 end
@@ -29,10 +29,12 @@ local function look_around(held, who)
   local seen = {others = 0, holders = 0, hungry = 0, before = 0}
   local flat, mine = redis.call('HGETALL', held), redis.call('HGET', held, who)
   local has, since = string.match(mine or '', '^(%d+)/%d+/(%d+)$')
-  seen.has, seen.since = tonumber(has or 0), math.min(tonumber(since or NOW), NOW)
+  if mine and not has then error('UNSOUND') end
+  seen.has, seen.since = sound(has, 0), math.min(sound(since, NOW), NOW)
   for n = 1, #flat, 2 do
     local its, wants, when = string.match(flat[n + 1], '^(%d+)/(%d+)/(%d+)$')
-    its, wants, when = tonumber(its or 0), tonumber(wants or 0), tonumber(when or NOW)
+    if not its then error('UNSOUND') end
+    its, wants, when = sound(its), sound(wants), sound(when)
     if flat[n] ~= who then
       seen.others = seen.others + its
       local waits = its == 0 and wants > 0

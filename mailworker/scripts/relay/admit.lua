@@ -2,7 +2,7 @@
 -- KEYS     breaker, its failures, its probes
 -- ARGV     who asks, ms after which a probe that was not heard of is taken for dead, most probes at once
 -- ANSWERS  closed | half_open | open | held, epoch, ms until asking again makes sense (0: go on)
--- PARTS    clock breaker
+-- PARTS    clock sound breaker
 local who, patience, most = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 redis.call('ZREM', KEYS[3], '') -- needs no memory: from here on a full server refuses nothing to this script
 local breaker = read_breaker(KEYS[1])

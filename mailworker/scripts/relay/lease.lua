@@ -3,7 +3,7 @@
 -- ARGV     who asks, how many it wants (0: none any more), how many it may take as far as others allow, how many it has
 --          open and so cannot give away yet, ms of the lease, most that is configured
 -- ANSWERS  how many it may have now, how many all have, the most in force, how many others wait for one
--- PARTS    clock links
+-- PARTS    clock sound links
 local TURN, WAITING = 15000, 1200
 local who, want, allowed, open = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local lease, configured = tonumber(ARGV[5]), tonumber(ARGV[6])

@@ -3,7 +3,7 @@
 -- ARGV     who tells, epoch, 1 it went well, 0 it failed, '' it was not tried; failures that open it, ms in which they
 --          count, ms that it stays open, successes that close it, reason, 1 to open it at once
 -- ANSWERS  state before, state now, ms until it is tried again
--- PARTS    clock breaker
+-- PARTS    clock sound breaker
 local who, epoch, well, threshold, window, recovery, enough, reason, at_once = unpack(ARGV)
 redis.call('ZREM', KEYS[3], '') -- needs no memory: from here on a full server refuses nothing to this script
 local breaker = read_breaker(KEYS[1])

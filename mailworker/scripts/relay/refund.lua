@@ -3,12 +3,12 @@
 -- ARGV     items not used, the second in which they were counted, when the rate was taught that they drew on (0: none);
 --          for each bucket: the slot in which was taken, how much was not used, limit, window in ms, burst (0: no pacing)
 -- ANSWERS  buckets that took something back
--- PARTS    clock pacing learned
+-- PARTS    clock sound pacing learned
 redis.call('HDEL', KEYS[1], '') -- needs no memory: from here on a full server refuses nothing to this script
 
 -- Take so much from a count, but never more than it holds; gives how much.
 local function less(key, field, by)
-  local held = tonumber(redis.call('HGET', key, field) or 0)
+  local held = sound(redis.call('HGET', key, field), 0)
   local back = math.min(by, held)
   if back <= 0 then return 0 end
   if back == held then redis.call('HDEL', key, field) else redis.call('HINCRBY', key, field, -back) end
@@ -16,7 +16,7 @@ local function less(key, field, by)
 end
 
 local function sooner(key, ms)
-  local tat = tonumber(redis.call('HGET', key, 'tat') or 0)
+  local tat = sound(redis.call('HGET', key, 'tat'), 0)
   if tat > NOW then redis.call('HSET', key, 'tat', exact(math.max(NOW, tat - ms))) end
 end
 

@@ -2,7 +2,7 @@
 -- KEYS     breaker, its failures, its probes
 -- ARGV     open | held | closed | retry, ms that it stays open, reason; ms for which a retry leaves it as it is
 -- ANSWERS  state before
--- PARTS    clock breaker
+-- PARTS    clock sound breaker
 local wanted, ms, reason, calm = unpack(ARGV)
 local breaker = read_breaker(KEYS[1])
 local before = breaker.held and 'held' or breaker.state

@@ -6,7 +6,7 @@
 -- ANSWERS  for each item: 0 if it may go, or the ms until it might (-1: there is room, but others wait for it too);
 --          then for each bucket the slot in which was taken; then the ms until anybody might go, the second in which
 --          was counted, and when the rate was taught that was drawn on (0: none)
--- PARTS    clock pacing learned buckets spending rivals
+-- PARTS    clock sound pacing learned buckets spending rivals
 local who, items, own = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 redis.call('HDEL', KEYS[1], '') -- needs no memory: from here on a full server refuses nothing to this script
 local taught, buckets, of = lesson(KEYS[1]), {}, {}

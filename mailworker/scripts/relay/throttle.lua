@@ -5,7 +5,7 @@
 --          the rate was taught by which went what it complains of (0: none was; '': not known)
 -- ANSWERS  the rate now, in thousandths a second ('' when there is nothing to go by), ms until the relay is tried
 --          again, 1 if this was news, 0 where others have told it already
--- PARTS    clock learned
+-- PARTS    clock sound learned
 local SLOWEST, ONE_COMPLAINT, REST, UNKNOWN = 0.05, 1000, 1000, 5000
 redis.call('HDEL', KEYS[1], '') -- needs no memory: from here on a full server refuses nothing to this script
 local taught = lesson(KEYS[1])

@@ -2,14 +2,14 @@
 -- KEYS     the token
 -- ARGV     who asks, the version that the relay refused ('' for none), ms of the leave, ms before its end that it is replaced
 -- ANSWERS  held | refresh | wait | failed, version, the sealed token, ms until asking again makes sense, reason
--- PARTS    clock
+-- PARTS    clock sound
 local JUST_RENEWED = 60000
 local who, refused, lease, early = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 redis.call('HDEL', KEYS[1], '') -- needs no memory: from here on a full server refuses nothing to this script
 local version, blob, ends, lives, fetcher, leave, hold, reason, renewed =
   unpack(redis.call('HMGET', KEYS[1], 'version', 'blob', 'ends', 'lives', 'fetcher', 'leave', 'hold', 'reason', 'renewed'))
-version, ends, lives = tonumber(version or 0), tonumber(ends or 0), tonumber(lives or 0)
-leave, hold, renewed = tonumber(leave or 0), tonumber(hold or 0), tonumber(renewed or 0)
+version, ends, lives = sound(version, 0), sound(ends, 0), sound(lives, 0)
+leave, hold, renewed = sound(leave, 0), sound(hold, 0), sound(renewed, 0)
 local is_refused = refused ~= '' and tonumber(refused) == version
 local works = blob and NOW < ends and not is_refused
 

@@ -161,23 +161,28 @@ class Drain:
 
     def _enter(self) -> Pass | None:
         """Get leave to send, waiting for it a moment; where all must wait longer, have the lane left alone so long."""
+        enter, pauses, has_rested = self.tools.gate.enter, self.tools.ledger.pauses, False
         while True:
-            mails = self._share()
-            answer = self.tools.gate.enter(self.policy.lane, self.who, mails, most=ahead(mails, self.mates))
+            answer = enter(self.policy.lane, self.who, mails := self._share(), most=ahead(mails, self.mates))
+            if has_rested and (isinstance(answer, Pass) or answer.all_ms <= _SHORT_WAIT_MS):
+                pauses.resume(self._lane)
             if isinstance(answer, Pass):
                 return answer
             if answer.all_ms > _SHORT_WAIT_MS:
+                if has_rested:
+                    return None
                 logger.info("lane %s waits: %s", self._lane, answer.reason)
-                self.tools.ledger.pauses.rest(self._lane, min(answer.all_ms, _LONGEST_REST_MS), answer.reason)
-                return None
+                pauses.rest(self._lane, min(answer.all_ms, _LONGEST_REST_MS), answer.reason)
+                # Asked again: whoever let the relay go since the first answer found no rest that he could end.
+                has_rested = True
+                continue
             # One waits for all: whoever comes in addition has better things to do.
             if not self.is_first or self._is_over():
                 self._hand_on()
                 return None
             wait_ms = min(answer.ms, _SHORT_WAIT_MS)
-            bells, answering = self.tools.ledger.bells, self._is_answering
-            self._is_answering = False
-            self._is_awaited = bells.wait(self._lane, self.who, wait_ms, answering=answering)
+            answering, self._is_answering = self._is_answering, False
+            self._is_awaited = self.tools.ledger.bells.wait(self._lane, self.who, wait_ms, answering=answering)
             if not self._is_awaited:
                 return None
             self._wait(wait_ms / 1000)

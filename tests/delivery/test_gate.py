@@ -211,6 +211,23 @@ def test_a_relay_held_by_hand_is_left_alone_until_it_is_closed_by_hand(desk):  #
     assert desk.state(mail) == "sent"
 
 
+def test_a_relay_that_is_let_go_just_before_its_lane_is_told_to_rest_is_used_at_once(desk, monkeypatch):  # noqa: F811
+    mails = desk.accept(count=3)
+    breaker = desk.doorway.breakers["default"]
+    breaker.switch(BreakerState.HELD, "maintenance")
+    rest = desk.ledger.pauses.rest
+
+    def let_go_first(*arguments: object) -> bool:
+        breaker.switch(BreakerState.CLOSED)
+        desk.ledger.pauses.resume(LANE)
+        return rest(*arguments)
+
+    monkeypatch.setattr(desk.ledger.pauses, "rest", let_go_first)
+    desk.drain()
+    assert states(desk, mails) == {"sent": 3}
+    assert desk.ledger.stats(LANE).paused_ms == 0
+
+
 def test_a_half_open_breaker_lets_one_mail_find_out(desk):  # noqa: F811
     desk.doorway.breakers["default"].switch(BreakerState.OPEN, open_ms=1)
     mails = desk.accept(count=9)

@@ -38,13 +38,13 @@ def get(mail_id: str) -> MailReport | None:
 def find(
     state: str,
     *,
-    lane: str = "default",
+    lane: str | None = None,
     older_than: dt.timedelta | None = None,
     younger_than: dt.timedelta | None = None,
     code: int | str | None = None,
     domain: str | None = None,
 ) -> Iterator[MailReport]:
-    """Find the mails of a lane that are in a state at this moment, the newest first.
+    """Find the mails of a lane, or of all, that are in a state at this moment, in each lane the newest first.
 
     `state`: any but "sent". Ages count from when the mail ended, or else was accepted. `code`: a reply code (550), an
     enhanced one ("5.1.1"), or the beginning of either ("5", "5.7"), of a recipient who has not got the mail; `domain`:
@@ -53,10 +53,12 @@ def find(
     if state not in FOUND_STATES:
         raise RefusedError(f"state: must be one of {', '.join(FOUND_STATES)}, not {state!r}")
     try:
-        app.runtime.settings.lane(lane)
+        if lane is not None:
+            app.runtime.settings.lane(lane)
     except LookupError as error:
         raise RefusedError(f"lane: {error.args[0]}") from None
-    ids = app.runtime.ledger.parked(lane, _HOMES.get(state, state))
+    lanes = sorted(app.runtime.settings.lanes) if lane is None else [lane]
+    ids = [mail_id for each in lanes for mail_id in app.runtime.ledger.parked(each, _HOMES.get(state, state))]
     found = (report for report in _reports(ids) if state in {report.state, "unreadable"})
     fitting = (report for report in found if _is_of_age(report, older_than, younger_than))
     return (report for report in fitting if _fits(report, code, domain))

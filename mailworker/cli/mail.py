@@ -4,7 +4,7 @@ import dataclasses
 import datetime as dt
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import chain, islice
+from itertools import islice
 from typing import Any
 
 import click
@@ -103,14 +103,12 @@ def _chosen(mail_ids: Sequence[str], state: str | None, filters: Mapping[str, An
 
 def _found(state: str, filters: Mapping[str, Any]) -> "Iterator[MailReport]":
     from mailworker import mails  # noqa: PLC0415 - help must be quick
-    from mailworker.celery import app  # noqa: PLC0415 - the same
 
     older, younger = (
         None if filters[name] is None else dt.timedelta(hours=filters[name]) for name in ("older_than", "younger_than")
     )
-    told = {"code": filters["code"], "domain": filters["domain"], "older_than": older, "younger_than": younger}
-    lanes = [filters["lane"]] if filters["lane"] else sorted(app.runtime.settings.lanes)
-    return chain.from_iterable([mails.find(state, lane=lane, **told) for lane in lanes])
+    told = {name: filters[name] for name in ("lane", "code", "domain")}
+    return mails.find(state, older_than=older, younger_than=younger, **told)
 
 
 def _tell(wanted: str, answers: Mapping[str, str]) -> None:

@@ -55,7 +55,11 @@ def drop(ids: tuple[str, ...], is_all: bool) -> None:  # noqa: FBT001 - click's
     """Forget them for good."""
     from mailworker import foreign  # noqa: PLC0415 - help must be quick
 
-    click.echo(f"{foreign.drop(_chosen(ids, is_all=is_all))} dropped")
+    chosen = set(_chosen(ids, is_all=is_all))
+    dropped = foreign.drop(sorted(chosen))
+    click.echo(f"{dropped} dropped")
+    if ids and dropped < len(chosen):
+        raise click.ClickException(f"{len(chosen) - dropped} of these are no strays")
 
 
 def _told(message: "Message | None") -> tuple[str, str, str]:

@@ -237,6 +237,8 @@ class SocketStream:
                 self._socket.unwrap()
         with suppress(OSError):
             self._socket.close()
+        # Its number may be another socket's by now: whoever reads all the same shall try, and not wait.
+        self._is_clear = False
 
     def _wait_for_more(self, deadline: float, kind: ErrorKind, phase: Phase | None = None) -> None:
         """Wait until there is something to read, or time is up; raises if it was up before."""

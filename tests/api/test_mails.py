@@ -92,6 +92,13 @@ def test_what_was_found_is_decided_about_at_once(ledger):
     assert mails.purge(policy[0]) == {policy[0]: "ready"}
 
 
+def test_mails_are_found_in_all_lanes_unless_one_is_named(ledger, monkeypatch):
+    monkeypatch.setenv("MAILWORKER_LANES__BULK__RELAY", "default")
+    app.forget_runtime()
+    usual, bulk = (send_email.apply_async((email(),), countdown=60, lane=lane).id for lane in ("default", "bulk"))
+    assert (found("scheduled"), found("scheduled", lane="default")) == ([bulk, usual], [usual])
+
+
 def test_what_cannot_be_asked_is_refused(ledger):
     with pytest.raises(RefusedError, match="state: must be one of"):
         mails.find("sent")

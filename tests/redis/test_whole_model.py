@@ -333,6 +333,9 @@ class WholeMachine(LedgerMachine):
             assert (self.rig.redis.pttl(self.rig.keys.record(mail.id)) == -1) == mail.is_open
 
 
+_USUAL_STORIES = 100
+
+
 @pytest.mark.timeout(7200)
 def test_no_story_of_people_workers_and_crashes_loses_or_doubles_a_mail(rig: Rig) -> None:
     """NF-REL-04."""
@@ -341,7 +344,9 @@ def test_no_story_of_people_workers_and_crashes_loses_or_doubles_a_mail(rig: Rig
         rig.redis.flushall()
         return type(rig)(rig.redis, LedgerPolicy(bell_ttl_ms=10**9))
 
+    of_profile = settings().max_examples
+    stories = of_profile if of_profile > _USUAL_STORIES else _USUAL_STORIES // 2  # of which there are two servers
     run_state_machine_as_test(
         lambda: WholeMachine(fresh),
-        settings=settings(deadline=None, suppress_health_check=list(HealthCheck)),
+        settings=settings(deadline=None, suppress_health_check=list(HealthCheck), max_examples=stories),
     )

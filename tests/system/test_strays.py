@@ -225,6 +225,7 @@ def test_wrong_words_are_told_and_nothing_is_handed_back(post):
     publish("shop.charge", queue=QUEUE)
     (stray,) = kept(1)
     assert "there is no stray 0000" in run("stray", "return", stray.id, "0000", "--queue", "shop", status=2)
+    assert "1 of these are no strays" in run("stray", "drop", "0000", status=1)
     for words in (("return",), ("drop",), ("return", stray.id, "--all")):
         assert "by their ids" in run("stray", *words, status=2)
     assert [one["id"] for one in listed()] == [stray.id]

@@ -4,6 +4,7 @@ Law: what is done here takes effect at once: whoever lets mail go again also end
 it, and rings. A pause that a person ordered is ended by a person alone.
 """
 
+import datetime as dt
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -101,7 +102,7 @@ class Steering:
             retry_ms=max(0, told.till_ms - now) if told.state is BreakerState.OPEN else 0,
             opened=told.opened,
             reason=fault or ("" if told.state is BreakerState.CLOSED else told.reason),
-            limits=tuple(map(str, relay.limits)),
+            limits=tuple(_limits_of(relay)),
             rate=lesson.rate,
             is_pinned=lesson.is_pinned,
             hold_ms=max(0, lesson.hold_until_ms - now),
@@ -174,3 +175,12 @@ class Steering:
 
     def _breaker(self, name: str) -> Breaker:
         return Breaker(self._run, self._read, self._keys, name, breaker_policy(self.configured(name)))
+
+
+def _limits_of(relay: RelaySettings) -> Iterator[str]:
+    """Tell all that bounds a relay today."""
+    yield from map(str, relay.limits)
+    cap = relay.warm_up.cap_on(dt.datetime.now(dt.UTC).date()) if relay.warm_up else None
+    if cap is not None:
+        yield f"{cap} today, warming up"
+    yield from (f"{limit.rate} to {limit.domain}" for limit in relay.domain_limits)

@@ -154,3 +154,13 @@ def test_a_person_can_close_a_breaker_that_makes_no_sense(ledger, valkey):
         client.hset("mw:{relay:default}:breaker", mapping={"state": "garbage", "epoch": "garbage"})
     assert run("relay", "close", "default").endswith("relay default: closed -> closed\n")
     assert json.loads(run("relay", "show", "--json"))["state"] == "closed"
+
+
+def test_all_that_bounds_a_relay_today_is_told(monkeypatch):
+    told = {"LIMITS": "1000/d", "WARM_UP_START": "2026-01-01", "DOMAIN_LIMITS": "gmail.com 20/s"}
+    told["WARM_UP_DAILY"] = ",".join(["5"] * 20_000)  # half a century
+    for name, value in told.items():
+        monkeypatch.setenv(f"MAILWORKER_RELAYS__DEFAULT__{name}", value)
+    app.forget_runtime()
+    (relay,) = json.loads(run("relay", "list", "--json")).values()
+    assert relay["limits"] == ["1000/day", "5 today, warming up", "20/s to gmail.com"]

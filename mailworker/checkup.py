@@ -75,7 +75,7 @@ def examine(config: SmtpConfig, preset: Preset | None = None, largest: int = 0) 
     began = time.monotonic()
     finding = Finding(config.place, config.tls.value)
     try:
-        with_tls = _look(replace(finding), config.model_copy(update={"credentials": None, "auth_method": None}))
+        with_tls = _look(finding, config.model_copy(update={"credentials": None, "auth_method": None}))
         finding = with_tls if config.credentials is None else _log_in(with_tls, config)
     except SmtpError as error:
         finding = replace(finding, problem=explained(error, config))

@@ -25,7 +25,7 @@ _MOST_ROUNDS = 20
 
 
 class Pickup:
-    """Moves what is for `mailworker.send_email` from `celery` to `queue`. `connect` lends a connection."""
+    """Moves what is for `mailworker.send_email` from `celery` to `queue`. `connect` lends a connection to a Redis."""
 
     def __init__(self, connect: Callable[[], AbstractContextManager[Connection]], queue: str) -> None:
         self._connect = connect
@@ -34,13 +34,13 @@ class Pickup:
         self._has_failed = False
 
     def look(self) -> int:
-        """Move what is there, and answer how many; 0 where the broker is no Redis, or out of reach.
+        """Move what is there, and answer how many; 0 where the broker is out of reach.
 
         Of a long list a hundred are looked at from either end, and more as long as all of them are ours.
         """
         try:
             with self._connect() as connection:
-                moved = self._pick(connection) if connection.transport.driver_type == "redis" else 0
+                moved = self._pick(connection)
         except Exception as error:  # noqa: BLE001 - whatever the broker's client raises
             level = logging.DEBUG if self._has_failed else logging.WARNING
             logger.log(level, "queue %s was not looked through (%s)", DEFAULT_QUEUE, type(error).__name__)

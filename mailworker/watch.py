@@ -135,7 +135,8 @@ class Watch(bootsteps.StartStopStep):
             app.board.is_watched = bool(worker.task_events)
         lanes = self._stand_lookout()
         foreign = settings.broker.foreign_queue
-        if foreign in app.amqp.queues.consume_from and foreign != DEFAULT_QUEUE:
+        is_list = app.connection_for_write().transport.driver_type == "redis"
+        if is_list and foreign in app.amqp.queues.consume_from and foreign != DEFAULT_QUEUE:
             self._pickup = Pickup(app.connection_or_acquire, foreign)
         if app.board is not None:
             self._pulse = Pulse(worker, app.board, app.workshop.roll, lanes, settings.worker.watch_seconds)

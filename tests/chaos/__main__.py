@@ -6,14 +6,13 @@ Exit code 1 if a promise was broken. `--json` has the whole: each fault, when it
 import argparse
 import json
 import shutil
-import signal
 import sys
-import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
 from tests.chaos.faults import KINDS
 from tests.chaos.run import Outcome, Plan, run
+from tests.evidence import folder_for, kinds_of
 
 _COLUMNS = ("faults", "lost", "duplicates", "unflagged", "stuck", "recovery_median", "recovery_max")
 
@@ -39,12 +38,8 @@ def main() -> None:
     options.add_argument("--json", type=Path)
     options.add_argument("--keep", type=Path, help="leave logs and evidence in this folder")
     chosen = options.parse_args()
-    kinds = tuple(chosen.kinds.split(","))
-    if unknown := set(kinds) - set(KINDS):
-        options.error(f"no such kind: {', '.join(sorted(unknown))}; these are: {', '.join(KINDS)}")
-    folder = chosen.keep or Path(tempfile.mkdtemp(prefix="chaos-"))
-    folder.mkdir(parents=True, exist_ok=True)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(3))  # so that nothing is left running
+    kinds = kinds_of(options, chosen.kinds, KINDS)
+    folder = folder_for(chosen.keep, "chaos")
     outcome = run(Plan(chosen.mails, chosen.faults, chosen.seed, kinds, chosen.gap, chosen.pace), folder)
     report = outcome.report
     broken = [*report.violations, *outcome.troubles]

@@ -7,13 +7,12 @@ import argparse
 import json
 import os
 import shutil
-import signal
 import sys
-import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
 from mailworker.dev.valkey import ValkeyServer
+from tests.evidence import folder_for, kinds_of
 from tests.fleet.stage.hammer import hammered, verdict
 from tests.fleet.stage.play import KINDS, Plan, Play
 from tests.fleet.stage.verdicts import Finding, broken, findings
@@ -53,12 +52,8 @@ def main() -> None:
     options.add_argument("--keep", type=Path, help="leave logs and what the relays saw in this folder")
     options.add_argument("--hammer", action="store_true", help="nothing but processes that take of a limit")
     chosen = options.parse_args()
-    kinds = tuple(chosen.kinds.split(","))
-    if unknown := set(kinds) - set(KINDS):
-        options.error(f"no such kind: {', '.join(sorted(unknown))}; these are: {', '.join(KINDS)}")
-    folder = chosen.keep or Path(tempfile.mkdtemp(prefix="fleet-"))
-    folder.mkdir(parents=True, exist_ok=True)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(3))  # so that nothing is left running
+    kinds = kinds_of(options, chosen.kinds, KINDS)
+    folder = folder_for(chosen.keep, "fleet")
     load = os.getloadavg()[0]
     plan = Plan(chosen.workers, chosen.seconds, chosen.seed, kinds, chosen.waiting, not chosen.calm)
     found, remarks = hammer(plan, folder) if chosen.hammer else play(plan, folder)

@@ -18,8 +18,7 @@ from mailworker.scripts import load_script
 
 DEFAULT_QUEUE = "celery"
 
-# As JSON has it, with whatever space; a message's body is in base64 there, and cannot look so.
-_PATTERN = '"task"%s*:%s*"mailworker%.send_email"'
+_TASK = "mailworker.send_email"
 _AT_ONCE = 100
 _MOST_ROUNDS = 20
 
@@ -59,7 +58,7 @@ class Pickup:
         moved = 0
         with channel.conn_or_acquire() as client:
             for _ in range(_MOST_ROUNDS):
-                found, again = client.execute_command("EVAL", self._script, len(names), *names, _PATTERN, _AT_ONCE)
+                found, again = client.execute_command("EVAL", self._script, len(names), *names, _TASK, _AT_ONCE)
                 moved += int(found)
                 if not again:
                     break

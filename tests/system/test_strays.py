@@ -57,6 +57,20 @@ def test_the_tasks_of_other_apps_on_the_same_broker_are_left_alone(post):
     assert "strays" not in run("status")
 
 
+def test_a_mail_that_cannot_be_moved_stays_where_it_is_and_what_only_mentions_one_too(post):
+    publish("shop.charge", headers={"meta": {"task": "mailworker.send_email"}})
+    ids = [publish("mailworker.send_email", MAIL) for _ in range(2)]
+    with post.redis as client:
+        client.set(QUEUE, "no list")
+        assert Pickup(app.connection_or_acquire, QUEUE).look() == 0
+        assert client.llen("celery") == 3
+        client.delete(QUEUE)
+        assert Pickup(app.connection_or_acquire, QUEUE).look() == 2
+        assert [json.loads(message)["headers"]["id"] for message in client.lrange(QUEUE, 0, -1)][::-1] == ids
+        (left,) = client.lrange("celery", 0, -1)
+    assert json.loads(left)["headers"]["task"] == "shop.charge"
+
+
 def test_hundreds_of_mails_from_apps_that_name_no_queue_are_sent_in_their_order(post):
     with Celery("web", broker=app.conf.broker_url, set_as_current=False) as web, web.connection_for_write() as broker:
         ids = [

@@ -19,7 +19,8 @@ from mailworker.results import _CELERY_STATES
 from mailworker.settings import Settings, load_settings
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "ops").glob("*.md")])
+FOLDERS = (ROOT, ROOT / "ops", ROOT / "smtp_transport")
+PAGES = sorted([*(ROOT / "docs").rglob("*.md"), *(page for folder in FOLDERS for page in folder.glob("*.md"))])
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 

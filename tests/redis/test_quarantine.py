@@ -167,6 +167,41 @@ def test_what_a_worker_cannot_read_now_waits_and_no_attempt_is_burnt(rig: Rig) -
     assert rig.settle(rig.claim(), "d") == "sent"
 
 
+def unreadable(rig: Rig) -> str:
+    """Accept a mail that no worker can read, and have it come back into line."""
+    mail = rig.accept()
+    rig.ledger.set_aside(LANE, [Unreadable(mail, rig.claim().fence, "no key 'a'", may_heal=True)])
+    assert rig.ledger.parked(LANE, "unreadable") == (mail,)
+    rig.make_due()
+    rig.ledger.sweep(LANE)
+    return mail
+
+
+@pytest.mark.parametrize("letters", ["d", "-", "b", "i"])
+def test_a_mail_that_was_read_at_last_leaves_the_list_of_the_unreadable_at_once(rig: Rig, letters: str) -> None:
+    unreadable(rig)
+    rig.settle(rig.claim(), letters, delay_ms=HOUR)
+    assert rig.ledger.parked(LANE, "unreadable") == ()
+    assert rig.ledger.stats(LANE).unreadable == 0
+
+
+@pytest.mark.parametrize("end", ["cancelled", "quarantined", "sent by another"])
+def test_a_mail_that_has_ended_is_not_listed_as_unreadable(rig: Rig, end: str) -> None:
+    mail = unreadable(rig)
+    if end == "cancelled":
+        assert rig.ledger.cancel(LANE, [mail]) == ("cancelled",)
+    elif end == "quarantined":
+        damage(rig, mail, "recipients", b"?")
+        assert rig.batch().mails == ()
+    else:
+        slow = rig.claim()
+        rig.end_leases()
+        rig.ledger.sweep(LANE)
+        assert rig.settle(slow, "d") == "sent"
+    assert rig.ledger.parked(LANE, "unreadable") == ()
+    assert rig.ledger.stats(LANE).unreadable == 0
+
+
 def test_what_may_have_been_sent_is_not_put_off_without_a_flag(rig: Rig) -> None:
     mail = rig.accept()
     claim = rig.claim()

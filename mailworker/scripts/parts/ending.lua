@@ -21,9 +21,9 @@ local function close(record, id, state, keep, callbacks, files, ...)
   redis.call('PUBLISH', PREFIX .. 'ended:' .. id, state)
 end
 
--- Out of every home.
+-- Out of every home, and of the list of those that nobody could read.
 local function leave(id)
-  for _, home in ipairs({READY, DUE, CLAIMS}) do redis.call('ZREM', home, id) end
+  for _, home in ipairs({READY, DUE, CLAIMS, UNREADABLE}) do redis.call('ZREM', home, id) end
 end
 
 local function finish(record, id, state, keep)

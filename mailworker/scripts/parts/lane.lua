@@ -5,6 +5,9 @@ local PREFIX = string.sub(READY, 1, -6)
 -- Mails whose end is still to be told to their callbacks, by the ms when they are looked at next: same slot again.
 local UNTOLD = PREFIX .. 'untold'
 
+-- Mails that no worker could read, by when that was last found.
+local UNREADABLE = PREFIX .. 'unreadable'
+
 -- How far each rank of the ready queue has come, its front ('6'), and where the last mail of each of its tenants stands
 -- ('6:shop-17'; '6:' is nobody's).
 local TURNS = PREFIX .. 'turns'

@@ -51,7 +51,7 @@ local function settle_all(key, arg, mails, keep)
     local first = arg + (n - 1) * FIELDS
     answer[n] = settle(KEYS[key + n - 1], unpack(ARGV, first, first + FIELDS - 1))
   end
-  if #let_go > 0 then redis.call('ZREM', CLAIMS, unpack(let_go)) end
+  for _, list in ipairs(#let_go > 0 and {CLAIMS, UNREADABLE} or {}) do redis.call('ZREM', list, unpack(let_go)) end
   -- The relay works. A pause that has a kind was not for its failures.
   if is_news and not redis.call('HGET', PAUSE, 'kind') then redis.call('DEL', PAUSE) end
   for name, number in pairs(counted) do tally(name, number) end

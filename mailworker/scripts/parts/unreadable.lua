@@ -1,6 +1,5 @@
 -- A mail that no worker here can read, though another may, or will: it waits, no attempt burnt, and is listed in
--- UNREADABLE by when it was last found so. Whoever has not come back there for minutes has been read.
-local UNREADABLE = PREFIX .. 'unreadable'
+-- UNREADABLE until it is settled or ends. Whoever has not come back there for minutes has been read.
 local PUT_OFF = 60000
 
 local function put_off(record, id, why, expires)

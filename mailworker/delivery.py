@@ -172,7 +172,7 @@ class Drain:
                 if has_rested:
                     return None
                 logger.info("lane %s waits: %s", self._lane, answer.reason)
-                pauses.rest(self._lane, min(answer.all_ms, _LONGEST_REST_MS), answer.reason)
+                pauses.rest(self._lane, min(answer.all_ms, _LONGEST_REST_MS), answer.reason, answer.ends_ms)
                 # Asked again: whoever let the relay go since the first answer found no rest that he could end.
                 has_rested = True
                 continue

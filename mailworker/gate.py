@@ -6,6 +6,7 @@ knows nothing of mails and nothing of the wire. What was not used is given back;
 
 import datetime as dt
 import hashlib
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -113,11 +114,15 @@ class Weighed:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """The asker can send nothing for `ms`, and nobody else in the lane for `all_ms`; `reason` is for people."""
+    """The asker can send nothing for `ms`, and nobody else in the lane for `all_ms`; `reason` is for people.
+
+    `ends_ms`: in which the reason ends by itself; None: it does not.
+    """
 
     ms: int
     all_ms: int
     reason: str
+    ends_ms: int | None
 
 
 class Gate:
@@ -142,7 +147,7 @@ class Gate:
         now = self._now()
         closed_ms = round(wait_seconds(lane.hours, lane.zone, now) * 1000)
         if closed_ms:
-            return Wait(closed_ms, closed_ms, "outside its hours")
+            return Wait(closed_ms, closed_ms, "outside its hours", closed_ms)
         waits: list[Wait] = []
         # Of several relays each batch finds its own, or their shares would be rough.
         asker = _Asker(who, mails, max(mails, min(most, MOST_ITEMS)) if len(lane.routes) == 1 else mails)
@@ -151,8 +156,8 @@ class Gate:
             if isinstance(answer, Pass):
                 return answer
             waits.append(answer)
-        soonest = min(waits, key=lambda wait: wait.ms)
-        return Wait(soonest.ms, min(wait.all_ms for wait in waits), soonest.reason)
+        first = min(waits, key=lambda wait: math.inf if wait.ends_ms is None else wait.ends_ms)
+        return Wait(min(wait.ms for wait in waits), min(wait.all_ms for wait in waits), first.reason, first.ends_ms)
 
     def weigh(self, lane: LaneTerms, leave: Pass, recipients: Sequence[Sequence[str]]) -> Weighed:
         """Ask what only opened mails can tell: for each, the domains of its recipients, lower case.
@@ -248,7 +253,7 @@ class Gate:
         relay = door.terms.relay
         if not door.berth.take():
             # It is this process that has none.
-            return Wait(door.berth.ask_again_ms, 0, f"no connection to relay {relay} is free")
+            return Wait(door.berth.ask_again_ms, 0, f"no connection to relay {relay} is free", 0)
         answer: Pass | Wait | None = None
         try:
             answer = self._admit(door, lane, asker, now)
@@ -261,8 +266,10 @@ class Gate:
         relay, breaker, who = door.terms.relay, door.breaker, asker.who
         admission = breaker.admit(who)
         if admission.wait_ms:
-            held = " by hand" if admission.state is BreakerState.HELD else ""
-            return Wait(admission.wait_ms, admission.wait_ms, f"relay {relay} is left alone{held}")
+            reason, wait_ms = f"relay {relay} is left alone", admission.wait_ms
+            if admission.state is BreakerState.HELD:
+                return Wait(wait_ms, wait_ms, f"{reason} by hand", None)
+            return Wait(wait_ms, wait_ms, reason, wait_ms)
         of_relay, of_lane = _by_mails(door.terms, lane, now)
         buckets = (*of_relay, *of_lane)
         is_free = asker.most > asker.mails and not buckets and not admission.is_probe and relay in self._untaught
@@ -278,7 +285,8 @@ class Gate:
         if not grant.granted:
             if admission.is_probe:
                 breaker.withdraw(who, admission.epoch)
-            return Wait(grant.wait_ms, grant.all_ms, f"the limits of relay {relay}, or of the lane")
+            reason = f"the limits of relay {relay}, or of the lane"
+            return Wait(grant.wait_ms, grant.all_ms, reason, grant.all_ms)
         leave = Pass(relay, grant.granted, admission.is_probe, admission.epoch, who, grant, buckets)
         if is_free and not grant.taught:
             leave.until = time.monotonic() + _GOOD_SECONDS

@@ -334,6 +334,8 @@ class MailRecord:
 class LaneStats:
     """What a lane holds at one moment, in mails. `oldest_ready_age_ms`: None when nobody is in line.
 
+    `paused_ms`: until it is looked at again; `pause_ends_ms`: until what it is paused for ends, None if nobody knows.
+
     `counts`, where not 0: accepted, delivered, partial, dead, in_doubt, expired, deferred, recovered,
     possible_duplicates, requeued, quarantined, cancelled; unreadable, how often a mail was put off because no key here
     opens it or a newer version wrote it; vanished, mails in line whose records were gone. `unreadable`: mails that wait
@@ -352,4 +354,5 @@ class LaneStats:
     pause_failures: int
     pause_reason: str
     is_paused_by_hand: bool
+    pause_ends_ms: int | None
     counts: dict[str, int]

@@ -146,8 +146,8 @@ class Steering:
     def pause(self, lane: str, seconds: float | None, reason: str) -> None:
         """Leave a lane alone for so long, or until it is resumed (None). What is on the wire ends first."""
         self._settings.lane(lane)
-        ms = UNTIL_RESUMED_MS if seconds is None else max(1, int(seconds * 1000))
-        self._runtime.ledger.pauses.rest(lane, ms, reason, by_hand=True)
+        ends_ms = None if seconds is None else max(1, int(seconds * 1000))
+        self._runtime.ledger.pauses.rest(lane, ends_ms or UNTIL_RESUMED_MS, reason, ends_ms, by_hand=True)
 
     def resume(self, lane: str) -> bool:
         """Leave a lane alone no longer; False: it was not paused."""

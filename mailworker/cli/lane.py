@@ -1,11 +1,19 @@
 """`mailworker lane`: pause and resume lanes, for all workers at once."""
 
 import dataclasses
+import datetime as dt
 import re
+from typing import TYPE_CHECKING
 
 import click
 
 from mailworker.cli.output import print_json, print_table
+
+if TYPE_CHECKING:
+    from mailworker.ledger import LaneStats
+
+# A pause that is longer has no end; one that is shorter is better told in seconds.
+_NO_END_MS, _SOON_MS = 365 * 86_400_000, 600_000
 
 _UNITS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 
@@ -39,8 +47,9 @@ def list_(as_json: bool) -> None:  # noqa: FBT001 - click's option
         print_json({name: dataclasses.asdict(stats) | {"relay": relays[name]} for name, stats in lanes.items()})
         return
     head = ("lane", "relay", "ready", "due", "sending", "paused", "why")
+    zones = {name: app.runtime.settings.lanes[name].zone for name in lanes}
     rows = [
-        (name, relays[name], stats.ready, stats.due, stats.claims, told_pause(stats.paused_ms), stats.pause_reason)
+        (name, relays[name], stats.ready, stats.due, stats.claims, told_pause(stats, zones[name]), stats.pause_reason)
         if stats.paused_ms
         else (name, relays[name], stats.ready, stats.due, stats.claims, "-", "")
         for name, stats in lanes.items()
@@ -78,6 +87,16 @@ def resume(lane: str) -> None:
     click.echo(f"lane {lane} goes on" if was_paused else f"lane {lane} was not paused")
 
 
-def told_pause(ms: int) -> str:
-    """Say for how much longer a lane is left alone."""
-    return "until resumed" if ms > 365 * 86_400_000 else f"{ms / 1000:.0f} s"
+def told_pause(stats: "LaneStats", zone: dt.tzinfo) -> str:
+    """Say until when a lane is left alone, by the clock of its time zone; or when it is looked at, if nobody knows."""
+    ms = stats.pause_ends_ms
+    if ms is None or ms > _NO_END_MS:
+        if stats.is_paused_by_hand and stats.paused_ms > _NO_END_MS:
+            return "until resumed"
+        return f"for now, looked at again in {stats.paused_ms / 1000:.0f} s"
+    if ms < _SOON_MS:
+        return f"for {ms / 1000:.0f} s"
+    now = dt.datetime.now(zone)
+    end = now + dt.timedelta(milliseconds=ms)
+    day = "" if end.date() == now.date() else f"{end:%Y-%m-%d} "
+    return f"until {day}{end:%H:%M} {zone}"

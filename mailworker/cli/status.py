@@ -1,6 +1,7 @@
 """`mailworker status`."""
 
 import dataclasses
+import datetime as dt
 from collections.abc import Iterator, Sequence
 
 import click
@@ -49,7 +50,7 @@ def command(only: str | None, as_json: bool) -> None:  # noqa: FBT001 - click's 
                 stats.dead,
                 stats.in_doubt,
                 stats.quarantined,
-                "; ".join(_notes(stats)),
+                "; ".join(_notes(stats, runtime.settings.lanes[name].zone)),
             )
             for name, stats in lanes.items()
         ],
@@ -89,8 +90,8 @@ def _ago(seconds: float | None, age: float) -> str:
     return "-" if seconds is None else f"{seconds + age:.0f} s ago"
 
 
-def _notes(stats: LaneStats) -> Iterator[str]:
+def _notes(stats: LaneStats, zone: dt.tzinfo) -> Iterator[str]:
     if stats.paused_ms:
-        yield f"paused {told_pause(stats.paused_ms)}: {stats.pause_reason}"
+        yield f"paused {told_pause(stats, zone)}: {stats.pause_reason}"
     if stats.unreadable:
         yield f"{stats.unreadable} unreadable: they wait for a key or a newer version"

@@ -18,9 +18,13 @@ class Pauses:
         self._server = server
         self._prefix = prefix
 
-    def rest(self, lane: str, ms: int, reason: str, *, by_hand: bool = False) -> bool:
-        """Leave the lane alone for so long. False: a person has paused it, and only a person may say otherwise."""
+    def rest(self, lane: str, ms: int, reason: str, ends_ms: int | None = None, *, by_hand: bool = False) -> bool:
+        """Leave the lane alone for so long. False: a person has paused it, and only a person may say otherwise.
+
+        `ends_ms`: in which the reason ends, where that is known; the lane may be looked at before.
+        """
         arguments: list[bytes | str | int] = [ms, reason[:_MOST_REASON].encode("utf-8", "replace"), int(by_hand)]
+        arguments.append("" if ends_ms is None else ends_ms)
         return bool(self._server.run("rest", self._keys(lane), arguments))
 
     def resume(self, lane: str, *, by_hand: bool = False) -> bool:

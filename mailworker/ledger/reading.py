@@ -115,7 +115,7 @@ def _read(mail_id: str, field: Mapping[str, bytes | None], payload_bytes: int) -
 
 def read_stats(answer: list[Any]) -> LaneStats:
     """Read the answer of the script `stats`."""
-    homes, oldest, paused, failures, reason, counts, by_hand = answer
+    homes, oldest, paused, failures, reason, counts, by_hand, ends = answer
     ready, due, claims, dead, in_doubt, quarantined, unreadable = homes
     return LaneStats(
         ready=ready,
@@ -130,6 +130,7 @@ def read_stats(answer: list[Any]) -> LaneStats:
         pause_failures=failures,
         pause_reason=_text(reason),
         is_paused_by_hand=by_hand == 1,
+        pause_ends_ms=ends if paused and ends >= 0 else None,
         # One that makes no sense begins anew when it next counts.
         counts={
             _any_text(name): int(number)

@@ -22,11 +22,14 @@ end
 if ARGV[1] ~= '' and not is_by_hand() then
   local failures = tonumber(redis.call('HGET', PAUSE, 'failures') or 0)
   local left = paused()
-  if left == 0 then redis.call('HDEL', PAUSE, 'kind') end
+  if left == 0 then redis.call('HDEL', PAUSE, 'kind', 'ends') end
   -- Workers that meet the same outage at once count as one failure.
   local doublings = math.max(0, left > 0 and failures - 1 or failures)
   local pause = math.min(ARGV[1] * 2 ^ doublings, tonumber(ARGV[2]))
   redis.call('HSET', PAUSE, 'failures', doublings + 1, 'until', int(NOW + math.max(left, pause)), 'since', int(NOW))
-  if pause > left then redis.call('HSET', PAUSE, 'reason', ARGV[3]) end
+  if pause > left then
+    redis.call('HSET', PAUSE, 'reason', ARGV[3])
+    redis.call('HDEL', PAUSE, 'ends')
+  end
 end
 return released

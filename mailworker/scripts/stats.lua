@@ -3,7 +3,8 @@
 -- ARGV     -
 -- ANSWERS  numbers of mails: ready, due, claims, dead, in doubt, quarantined, unreadable; ms since the
 --          oldest ready mail was accepted or due, -1 if there is none; ms paused; failures, reason of the
---          pause; the counters: name, number, ...; 1 if a person has paused it, else 0
+--          pause; the counters: name, number, ...; 1 if a person has paused it, else 0; ms until the reason of the
+--          pause ends, -1 if nobody knows
 -- PARTS    lane clock queue bell reading unreadable
 local oldest, looked_at = nil, 500
 for rank = 0, 10 do
@@ -24,7 +25,7 @@ for n, home in ipairs({READY, DUE, CLAIMS, DEAD, IN_DOUBT, PREFIX .. 'quarantine
 end
 held[#held + 1] = redis.call('ZCOUNT', UNREADABLE, int(NOW - 3 * PUT_OFF), '+inf')
 local age = oldest and math.max(0, NOW - oldest) or -1
-local failures, reason = unpack(redis.call('HMGET', PAUSE, 'failures', 'reason'))
+local failures, reason, ends = unpack(redis.call('HMGET', PAUSE, 'failures', 'reason', 'ends'))
 local counts = redis.pcall('HGETALL', COUNTS)
 return {held, age, paused(), tonumber(failures or 0) or 0, reason, counts.err and {} or counts,
-  is_by_hand() and 1 or 0}
+  is_by_hand() and 1 or 0, number(ends) and math.max(0, number(ends) - NOW) or -1}

@@ -100,6 +100,52 @@ def test_a_lane_outside_its_hours_waits(desk):  # noqa: F811
     assert desk.ledger.stats(LANE).pause_reason == "outside its hours"
 
 
+def closed_for(desk: Desk) -> float:  # noqa: F811
+    """Drain, and tell for how many seconds the lane says that it is closed; it is looked at within a minute."""
+    desk.accept()
+    desk.drain()
+    stats = desk.ledger.stats(LANE)
+    assert 0 < stats.paused_ms <= 60_000
+    assert stats.pause_ends_ms is not None
+    return stats.pause_ends_ms / 1000
+
+
+def test_a_lane_outside_its_hours_tells_when_they_begin(desk):  # noqa: F811
+    now = dt.datetime.now(dt.UTC)
+    opens = now.replace(minute=0, second=0, microsecond=0) + dt.timedelta(hours=5)
+    hours = (Hours.parse(f"{opens:%H:%M}-{opens + dt.timedelta(hours=1):%H:%M}"),)
+    configured(desk, lanes={LANE: {"hours": hours}})
+    assert closed_for(desk) == pytest.approx((opens - now).total_seconds(), abs=30)
+
+
+def test_a_lane_whose_relay_has_used_up_its_day_tells_when_mails_may_go_again(desk):  # noqa: F811
+    configured(desk, relays={"default": {"limits": "2/day"}})
+    desk.accept(count=4)
+    assert 86_400 - 60 < closed_for(desk) < 86_400 + 2 * 864  # a limit is counted by the hundredth of its window
+
+
+def test_a_lane_tells_when_the_first_of_its_relays_is_tried_again(desk):  # noqa: F811
+    two_relays(desk, "a, b")
+    desk.doorway.breakers["a"].switch(BreakerState.OPEN, "maintenance", open_ms=3_000_000)
+    desk.doorway.breakers["b"].switch(BreakerState.OPEN, "maintenance", open_ms=1_000_000)
+    assert closed_for(desk) == pytest.approx(1000, abs=30)
+    assert desk.ledger.stats(LANE).pause_reason == "relay b is left alone"
+
+
+def test_a_relay_held_by_hand_says_nothing_of_an_end(desk):  # noqa: F811
+    two_relays(desk, "a, b")
+    desk.accept()
+    desk.doorway.breakers["a"].switch(BreakerState.HELD)
+    desk.doorway.breakers["b"].switch(BreakerState.OPEN, "maintenance", open_ms=1_000_000)
+    assert closed_for(desk) == pytest.approx(1000, abs=30)
+    desk.ledger.pauses.resume(LANE)
+    desk.doorway.breakers["b"].switch(BreakerState.HELD)
+    desk.drain()
+    stats = desk.ledger.stats(LANE)
+    assert (0 < stats.paused_ms <= 60_000, stats.pause_ends_ms) == (True, None)
+    assert "by hand" in stats.pause_reason
+
+
 def two_relays(desk: Desk, relay: str, **lane: object) -> None:  # noqa: F811
     configured(desk, relays={"a": {"breaker_failures": 2}, "b": {}}, lanes={LANE: {"relay": relay, **lane}})
 

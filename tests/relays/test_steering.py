@@ -1,13 +1,16 @@
 """What a person does to relays and lanes takes effect at once, everywhere."""
 
+import datetime as dt
+import re
 import socket
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from mailworker import Email, app, send_email
 from mailworker.fleet import BreakerState, FleetKeys, Links
 from mailworker.health import Sign
-from mailworker.ledger import Roll, Server
+from mailworker.ledger import Pause, Roll, Server
 from mailworker.steering import Steering
 from tests.relays.conftest import run, told
 
@@ -86,7 +89,7 @@ def test_a_lane_is_paused_for_a_time_and_resumed(rung, time, ms):
     run("lane", "pause", "news", "--for", time, "--reason", "stop the presses")
     lane = told("lane", "list")["news"]
     assert (lane["pause_reason"], lane["is_paused_by_hand"]) == ("stop the presses", True)
-    assert ms - 10_000 < lane["paused_ms"] <= ms
+    assert ms - 10_000 < lane["pause_ends_ms"] <= lane["paused_ms"] <= ms
     assert "stop the presses" in run("lane", "list")
     rung.clear()
     assert run("lane", "resume", "news") == "lane news goes on\n"
@@ -98,6 +101,40 @@ def test_a_pause_without_an_end_lasts_until_it_is_resumed():
     run("lane", "pause", "news")
     assert "until resumed" in run("status")
     assert "90s, 30min, 2h or 1d" in run("lane", "pause", "news", "--for", "soon", status=2)
+
+
+@pytest.mark.parametrize(
+    ("ends", "told"),
+    [
+        (5 * HOURS_MS, r"until (\d{4}-\d\d-\d\d )?\d\d:\d\d Asia/Tokyo"),
+        (40 * HOURS_MS, r"until \d{4}-\d\d-\d\d \d\d:\d\d Asia/Tokyo"),
+        (90_000, r"for (89|90) s"),
+        (None, r"for now, looked at again in (59|60) s"),
+    ],
+)
+def test_people_see_until_when_a_lane_is_closed_not_when_it_is_looked_at(configure, ends, told):
+    configure(LANES__NEWS__TIME_ZONE="Asia/Tokyo")
+    ledger().pauses.rest("news", 60_000, "outside its hours", ends)
+    assert re.search(f"paused {told}: outside its hours", run("status"))
+    assert re.search(f"{told} +outside its hours", run("lane", "list"))
+
+
+def test_the_moment_that_is_told_is_the_one_in_the_lane_s_time_zone(configure):
+    configure(LANES__NEWS__TIME_ZONE="Asia/Tokyo")
+    ledger().pauses.rest("news", 60_000, "outside its hours", 5 * HOURS_MS)
+    end = dt.datetime.now(ZoneInfo("Asia/Tokyo")) + dt.timedelta(hours=5)
+    around = {f"{end + dt.timedelta(minutes=late):%H:%M}" for late in (-1, 0)}
+    shown = re.search(r"(\d\d:\d\d) Asia/Tokyo", run("lane", "list"))
+    assert shown is not None
+    assert shown[1] in around
+
+
+def test_a_failure_after_a_closed_lane_was_opened_has_no_end_of_its_own(valkey):
+    ledger().pauses.rest("news", 60_000, "outside its hours", 5 * HOURS_MS)
+    with valkey.client() as client:
+        client.hset("mw:{news}:pause", "until", 1)
+    ledger().release("news", [], Pause(60_000, 60_000, "refused"))
+    assert (ledger().stats("news").pause_reason, ledger().stats("news").pause_ends_ms) == ("refused", None)
 
 
 def test_a_pause_by_hand_that_is_over_leaves_rests_to_the_drains(valkey):

@@ -37,6 +37,17 @@ class Link:
             self.host_place.leave()
 
 
+@dataclass(slots=True, eq=False)
+class OwnTicket(Ticket):
+    """A ticket that nobody's lease owns: when it is lost, to a signal's exception, its place is given back."""
+
+    books: "Books | None" = None
+
+    def __del__(self) -> None:
+        if self.books is not None:
+            self.books.drop(self)
+
+
 class Books(Turns[Link | Opening | None]):
     """The counts. A place holds None until its link is looked for. `limiter` bounds how many links are opened."""
 
@@ -79,7 +90,7 @@ class Books(Turns[Link | Opening | None]):
         link = None if self.pending else next(filter(is_due, self.idle), None)
         if link is None:
             return ()
-        ticket = self.ticket()
+        ticket = self._own_ticket()
         self.idle.remove(link)
         self.held[ticket.number] = link
         return ((ticket, link),)
@@ -88,13 +99,20 @@ class Books(Turns[Link | Opening | None]):
         """Take a place for a link that is to be opened ahead, if one is wanted and nobody waits."""
         if self.pending or not within.wants_ahead(len(self.idle), len(self.held), limits):
             return None
-        ticket = self.ticket()
+        ticket = self._own_ticket()
         self.held[ticket.number] = None
         return ticket
 
     def put_back(self, ticket: Ticket, link: Link) -> None:
         """Let a link idle, and its place go."""
         bisect.insort(self.idle, link, key=lambda other: other.idle_since)
+        self.forget(ticket)
+
+    def drop(self, ticket: Ticket) -> None:
+        """Close what a place holds without a word, for nobody knows what was said last; then the place is free."""
+        link = self.held.get(ticket.number)
+        if link is not None:
+            link.close()
         self.forget(ticket)
 
     def all_open(self) -> Iterable[Connection | Opening]:
@@ -104,7 +122,10 @@ class Books(Turns[Link | Opening | None]):
 
     def _take_out(self, count: int) -> tuple[tuple[Ticket, Link], ...]:
         """Move the longest idle links into places of their own: until it is closed, a link counts."""
-        taken = tuple((self.ticket(), link) for link in self.idle[:count])
+        taken = tuple((self._own_ticket(), link) for link in self.idle[:count])
         del self.idle[:count]
         self.held.update({ticket.number: link for ticket, link in taken})
         return taken
+
+    def _own_ticket(self) -> OwnTicket:
+        return OwnTicket(self.ticket().number, books=self)

@@ -68,12 +68,4 @@ class PooledConnection:
     def __del__(self) -> None:
         # Dropped without release: by a signal's exception between two bytecodes, or by a caller without `with`.
         if not self._is_over:
-            drop(self._books, self.ticket)
-
-
-def drop(books: Books, ticket: Ticket) -> None:
-    """Close what a lease held without a word, for nobody knows what was said last; then its place is free."""
-    link = books.held.get(ticket.number)
-    if link is not None:
-        link.close()
-    books.forget(ticket)
+            self._books.drop(self.ticket)

@@ -16,7 +16,7 @@ from smtp_transport.pool import limits as within
 from smtp_transport.pool.books import Books, Link
 from smtp_transport.pool.host_limits import HostLimits
 from smtp_transport.pool.housekeeper import Housekeeper
-from smtp_transport.pool.lease import PooledConnection, drop
+from smtp_transport.pool.lease import PooledConnection
 from smtp_transport.pool.opening import Opening
 from smtp_transport.pool.turns import Ticket
 from smtp_transport.pool.watch import PoolWatch
@@ -101,7 +101,7 @@ class ConnectionPool:
             link = link or self._new_link(books, lease.ticket, deadline - self._clock())
             lease.fill(link, is_reused=is_reused, now=self._clock())
         except BaseException as error:
-            drop(books, lease.ticket)
+            books.drop(lease.ticket)
             if watch is not None:
                 watch.denied(error)
             raise
@@ -166,7 +166,7 @@ class ConnectionPool:
                 try:
                     self._settle(books, ticket, link, is_fit=self._is_sound(link, check=False))
                 except BaseException:
-                    drop(books, ticket)
+                    books.drop(ticket)
                     raise
         while self._open_ahead(books):
             pass
@@ -210,7 +210,7 @@ class ConnectionPool:
             books.forget(ticket)
             return False
         except BaseException:
-            drop(books, ticket)
+            books.drop(ticket)
             raise
         return True
 
@@ -351,7 +351,7 @@ class ConnectionPool:
             try:
                 self._part(link, deadline - self._clock())
             finally:
-                books.forget(ticket)
+                books.drop(ticket)
 
     @staticmethod
     def _part(link: Link, patience: float = FAREWELL) -> None:

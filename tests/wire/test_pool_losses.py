@@ -8,6 +8,7 @@ from contextlib import suppress
 
 import pytest
 
+from smtp_transport import PoolConfig
 from smtp_transport.pool import PooledConnection
 from tests.wire.pooling import counts, used, wait_for_pending
 
@@ -99,9 +100,47 @@ def test_no_place_is_lost_wherever_an_interruption_strikes(pool_of, server, cloc
     assert line > 30
 
 
+def _leave_idle(pool):
+    leases = [pool.acquire() for _ in range(3)]
+    for lease in leases:
+        lease.release()
+
+
+CLOSING = {
+    "what idled out": ({"max_connections": 4}, 400, lambda pool: used(pool, timeout=0)),
+    "what a smaller pool has no room for": (
+        {"max_connections": 3},
+        0,
+        lambda pool: pool.configure(PoolConfig(max_connections=1)),
+    ),
+    "all": ({"max_connections": 3}, 0, lambda pool: pool.close_all()),
+    "what another pool wants": ({"max_connections": 3}, 0, lambda pool: pool.give_up_idle()),
+    "what is stale": ({"max_connections": 4, "min_idle": 2}, 400, lambda pool: pool.tend()),
+}
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize(("limits", "idle_for", "work"), CLOSING.values(), ids=CLOSING)
+def test_an_interruption_while_idle_connections_are_closed_costs_no_place(
+    pool_of, server, clock, limits, idle_for, work
+):
+    line = 0
+    struck = True
+    while struck:
+        line += 1
+        pool = pool_of(server, **limits)
+        _leave_idle(pool)
+        clock.now += idle_for
+        struck = interrupted_at(line, lambda pool=pool: work(pool))
+        _, in_use, pending = counts(pool)
+        assert (in_use, pending) == (0, 0), f"lost at line {line}"
+        pool.close_all()
+    assert line > 20
+
+
 def test_a_lease_that_was_released_leaves_nothing_to_its_finalizer(pool_of, server, monkeypatch):
     dropped = []
-    monkeypatch.setattr("smtp_transport.pool.lease.drop", lambda books, ticket: dropped.append(ticket.number))
+    monkeypatch.setattr("smtp_transport.pool.books.Books.drop", lambda _, ticket: dropped.append(ticket.number))
     pool = pool_of(server, max_connections=2)
     released, lost = pool.acquire(), pool.acquire()
     numbers = released.id, lost.id

@@ -22,6 +22,7 @@ from mailworker.settings import Settings
 
 _BODY = ("x" * 78 + "\n") * 64
 _FILE = bytes(range(256)) * 4096
+_RELAY = "default"
 _WANT = Claiming(500, 1 << 26, 60_000, 99)
 _TAKEN = Said(250, "2.0.0", "2.0.0 Ok: queued as 4XyZ12abcd")
 _REFUSED = Said(550, "5.1.1", "5.1.1 <a***@example.org>: Recipient address rejected: User unknown")
@@ -71,9 +72,10 @@ class _Ledger:
         keys, ledger = self.runtime.keys, self.runtime.ledger
 
         def settled(claim: Claim) -> Settlement:
-            note = "" if letter == "d" else note_of(claim.attempts, "bounced", said, claim.id, keys)
+            note = "" if letter == "d" else note_of(claim.attempts, "bounced", said, claim.id, keys, _RELAY)
             error = "" if letter == "d" else "reply 550 5.1.1"
-            return Settlement(claim, letter, told=seal_said([said], claim.id, keys), note=note, error=error)
+            told = seal_said([said], claim.id, keys)
+            return Settlement(claim, letter, told=told, note=note, error=error, relay=_RELAY)
 
         while claims := ledger.claim("default", _WANT, answering=True).mails:
             ledger.settle("default", [settled(claim) for claim in claims])

@@ -232,7 +232,7 @@ class Drain:
         if not reasons:
             return mails
         mails = [mail.without(reasons) for mail in mails]
-        self._settle([settlement_of(mail, (), self.policy.mails) for mail in mails if not mail.pending])
+        self._settle([settlement_of(mail, (), self.policy.mails, "") for mail in mails if not mail.pending])
         return [mail for mail in mails if mail.pending]
 
     def _postpone(self, mails: Sequence[Mail], waits_ms: Sequence[int]) -> None:
@@ -247,7 +247,7 @@ class Drain:
 
     def _send(self, leave: Pass, load: Load) -> None:
         """Deliver mails through one relay: settle as the receipts come in, give back what was not begun."""
-        mails = load.mails
+        mails, terms = load.mails, self.policy.mails
         passage = Passage(mails, self._settle, partial(self._turn, leave), self.mates.pace)
         news, gone = News(), list[tuple[str, str]]()
         deliveries = self.tools.client(leave.relay).deliver([mail.transaction for mail in mails], passage.permit)
@@ -259,7 +259,7 @@ class Drain:
                     verdicts = judge(receipt)
                     news.hear(verdicts, receipt)
                     gone += nobody_there(mails[index], verdicts)
-                    is_clear = passage.tell(index, settlement_of(mails[index], verdicts, self.policy.mails))
+                    is_clear = passage.tell(index, settlement_of(mails[index], verdicts, terms, leave.relay))
                     is_too_much = shared(passage, self.policy.claiming.limit, self._ready_left, self.mates)
                     # Nobody's fate is open on the wire: the one moment to leave.
                     if is_clear and (is_too_much or passage.is_stopped or self._is_over()):

@@ -47,9 +47,11 @@ def open_said(blob: bytes, mail_id: str, recipients: int, keys: KeyRing) -> list
     return said if len(said) == recipients else [None] * recipients
 
 
-def note_of(attempt: int, fate: str, said: Said, mail_id: str, keys: KeyRing) -> str:
-    """Write a line for the history: an attempt, what came of it, and under seal what was said."""
-    line: dict[str, Any] = {"attempt": attempt, "fate": fate, "code": said.code}
+def note_of(attempt: int, fate: str, said: Said, mail_id: str, keys: KeyRing, relay: str = "") -> str:
+    """Write a line for the history: an attempt, by which relay, what came of it, and under seal what was said."""
+    line: dict[str, Any] = {"attempt": attempt, "relay": relay, "fate": fate, "code": said.code}
+    if not relay:
+        del line["relay"]
     if said.text:
         sealed = keys.seal(said.text.encode("utf-8", "replace"), mail_id, "note")
         line["sealed"] = base64.b64encode(sealed).decode("ascii")

@@ -228,6 +228,7 @@ class Settlement:
     pending ones are due again. `told`, `error`, `note`: for the record, empty for nothing: what servers said,
     sealed; why, in words of our own; one short line, a JSON object that is not empty, to which the ledger adds `at`,
     the time. `is_possible_duplicate`: the attempt may have delivered, and the mail will be sent again.
+    `relay`: by which it went; "": by none.
     """
 
     claim: Claim
@@ -237,6 +238,7 @@ class Settlement:
     error: str = field(default="", repr=False)
     note: str = field(default="", repr=False)
     is_possible_duplicate: bool = False
+    relay: str = ""
 
     def __post_init__(self) -> None:
         """Refuse verdicts that fit no recipient, and a note that would break the history."""
@@ -301,6 +303,7 @@ class MailRecord:
 
     `due_ms`: when a scheduled or deferred mail is looked at again. `phase`: "dot" while the end of the mail may be on
     the wire. `history`: lines of JSON, the newest last, at most 20. `payload_bytes`: 0 when it is gone.
+    `relay`: which took the mail, or tried it last; "": none has.
     """
 
     id: str
@@ -323,6 +326,7 @@ class MailRecord:
     history: tuple[str, ...] = field(repr=False)
     payload_bytes: int
     tenant: str = ""
+    relay: str = ""
 
     @property
     def created_ms(self) -> int:

@@ -30,6 +30,8 @@ class RecipientReport:
 class MailReport:
     """All that is known of a mail and may be shown. Times are milliseconds since the epoch, by the ledger's clock.
 
+    `relay`: which took the mail, or tried it last; "": none has.
+
     `error` is in our own words, fit for a log; what servers said stands with the recipients and in the history.
     """
 
@@ -47,6 +49,7 @@ class MailReport:
     error: str
     history: tuple[Mapping[str, Any], ...]
     tenant: str = ""
+    relay: str = ""
 
 
 _RECIPIENT_STATES = {"p": "pending", "d": "delivered", "b": "bounced", "i": "in_doubt"}
@@ -80,6 +83,7 @@ def report_on(record: MailRecord, keys: KeyRing) -> MailReport:
         error=record.error,
         history=history,
         tenant=record.tenant,
+        relay=record.relay,
     )
 
 

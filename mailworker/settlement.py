@@ -64,12 +64,13 @@ class Mail:
         return tuple(address.rpartition("@")[2].lower() for address in self.transaction.envelope.recipients)
 
 
-def settlement_of(mail: Mail, verdicts: Sequence[Verdict], terms: Terms) -> Settlement:
-    """Put the verdicts on one mail's recipients into the ledger's terms, and what is told of those not tried."""
+def settlement_of(mail: Mail, verdicts: Sequence[Verdict], terms: Terms, relay: str) -> Settlement:
+    """Put a relay's verdicts on one mail's recipients into the ledger's terms, and what is told of those not tried."""
     claim = mail.claim
     if claim.attempts == len(claim.recipients) == len(verdicts) == 1 and verdicts[0].fate is Fate.DELIVERED:
         # What nearly every mail comes to, in short.
-        return Settlement(claim, Fate.DELIVERED.value, told=seal_said((_said(verdicts[0]),), claim.id, terms.keys))
+        told = seal_said((_said(verdicts[0]),), claim.id, terms.keys)
+        return Settlement(claim, Fate.DELIVERED.value, told=told, relay=relay)
     is_last = claim.attempts >= (claim.max_attempts or terms.max_attempts)
     is_held = terms.hold_in_doubt if claim.in_doubt is None else claim.in_doubt == "hold"
     letters = ["-"] * len(claim.recipients)
@@ -88,10 +89,11 @@ def settlement_of(mail: Mail, verdicts: Sequence[Verdict], terms: Terms) -> Sett
         told=seal_said(said, claim.id, terms.keys),
         error=_reason(claim, worst, is_last=is_last),
         # Of a mail that was delivered at once `told` and the record say all.
-        note="" if is_plain else note_of(claim.attempts, worst.fate.name.lower(), _said(worst), claim.id, terms.keys),
+        note="" if is_plain else _note(claim, worst, terms.keys, relay),
         is_possible_duplicate=any(
             verdict.fate is Fate.IN_DOUBT and letters[place] == Fate.DEFERRED.value for place, verdict in fates
         ),
+        relay=relay,
     )
 
 
@@ -103,6 +105,10 @@ def nobody_there(mail: Mail, verdicts: Sequence[Verdict]) -> list[tuple[str, str
         for address, verdict in zip(recipients, verdicts, strict=True)
         if verdict.fate is Fate.BOUNCED and verdict.scope is Scope.RECIPIENT and leads_nowhere(verdict.enhanced)
     ]
+
+
+def _note(claim: Claim, worst: Verdict, keys: KeyRing, relay: str) -> str:
+    return note_of(claim.attempts, worst.fate.name.lower(), _said(worst), claim.id, keys, relay)
 
 
 def _reason(claim: Claim, worst: Verdict, *, is_last: bool) -> str:

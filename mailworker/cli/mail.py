@@ -158,6 +158,8 @@ def _print(report: MailReport) -> None:
         ("accepted", moment(report.accepted_ms)),
         ("ended", moment(report.ended_ms)),
     ]
+    if report.relay:
+        rows.insert(4, ("relay", report.relay))
     if report.tenant:
         rows.insert(2, ("tenant", report.tenant))
     if report.due_ms is not None:

@@ -32,6 +32,7 @@ RECORD_FIELDS = (
     "error",
     "history",
     "tenant",
+    "relay",
 )
 
 
@@ -108,6 +109,7 @@ def _read(mail_id: str, field: Mapping[str, bytes | None], payload_bytes: int) -
             history=tuple(history.split("\n")) if history else (),
             payload_bytes=payload_bytes,
             tenant=text(field["tenant"]).partition("*")[0],
+            relay=text(field["relay"]),
         )
     except ValueError as error:
         raise LedgerError(f"the record of mail {mail_id!r} cannot be read") from error

@@ -3,4 +3,4 @@
 -- ARGV     lease ms; for each mail: id, fence
 -- ANSWERS  for each mail: 1 marked, lease extended | 0
 -- PARTS    lane clock room reading marking
-return mark(9, 2, #KEYS - 8, ARGV[1])
+return mark(9, 2, #KEYS - 8, ARGV[1], '')

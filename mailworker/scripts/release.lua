@@ -10,7 +10,7 @@ for n = 1, #KEYS - 8 do
   local state, held, phase, priority = fields_of(record, 'state', 'fence', 'phase', 'priority')
   -- Marked means perhaps sent, unless the owner knows better: such a claim runs out, so the next attempt is flagged.
   if state == 'sending' and held == fence and (is_unsent or not phase) then
-    if phase then redis.call('HDEL', record, 'phase') end
+    if phase then redis.call('HDEL', record, 'phase', 'relay') end
     redis.call('ZREM', CLAIMS, id)
     add(record, 'attempts', -1)
     redis.call('HSET', record, 'state', 'ready')

@@ -8,7 +8,7 @@
 local settled = tonumber(ARGV[1])
 local answer = settle_all(9, 6, settled, ARGV[2])
 if is_stopped(ARGV[4], ARGV[5]) then return answer end
-for _, is_ours in ipairs(mark(9 + settled, 6 + settled * FIELDS, #KEYS - 8 - settled, ARGV[3])) do
+for _, is_ours in ipairs(mark(9 + settled, 6 + settled * FIELDS, #KEYS - 8 - settled, ARGV[3], ARGV[4])) do
   answer[#answer + 1] = is_ours
 end
 return answer

@@ -100,6 +100,15 @@ def test_a_quarantined_mail_is_listed_with_its_reason_and_can_be_requeued(ledger
     assert run("mail", "list", "--state", "quarantined") == ""
 
 
+def test_a_mail_is_shown_with_the_relay_that_took_it(ledger):
+    taken, waiting = (result.id for result in send_email.many([EMAIL] * 2))
+    (claim,) = ledger.claim("default", Claiming(1, 1 << 24, 60_000, 9), answering=True).mails
+    ledger.settle("default", [Settlement(claim, "d", relay="ses")])
+    assert "\nrelay       ses\n" in run("mail", "show", taken)
+    assert json.loads(run("mail", "show", taken, "--json"))["relay"] == "ses"
+    assert "\nrelay " not in run("mail", "show", waiting)
+
+
 @pytest.mark.parametrize("state", ["cancelled", "expired", "partial", "unreadable"])
 def test_every_end_that_was_not_hoped_for_can_be_listed(ledger, valkey, state):
     mail = send_email.delay(Email(**{**dict(EMAIL), "to": ("ann@example.org", "bob@example.org")})).id

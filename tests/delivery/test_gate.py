@@ -13,6 +13,7 @@ from mailworker.passage import WINDOW
 from mailworker.policy.complaints import Complaint
 from mailworker.policy.hours import Hours
 from mailworker.record import Claiming
+from mailworker.report import report_on
 from mailworker.settings import Settings
 from smtp_transport.envelope import Transaction
 from smtp_transport.errors import ErrorKind, SmtpConnectionError
@@ -163,6 +164,28 @@ def test_the_second_relay_takes_over_when_the_first_is_down_and_hands_back_when_
     desk.accept(count=3)
     desk.drain()
     assert len(desk.wires["a"].sent) == 3
+
+
+def test_a_mail_names_the_relay_that_took_it_or_tried_it_last(desk):  # noqa: F811
+    two_relays(desk, "a, b")
+    desk.wires["a"].script = lambda _, mail: receipt(mail, Phase.RCPT, Reply(450, "4.2.0", ("later",)))
+    (mail,) = desk.accept()
+    desk.drain()
+    assert (desk.state(mail), desk.ledger.read(mail).relay) == ("deferred", "a")
+    desk.doorway.breakers["a"].switch(BreakerState.HELD)
+    desk.redis.zadd(f"mw:{{{LANE}}}:due", {mail: 0})
+    desk.ledger.sweep(LANE)
+    desk.drain()
+    report = report_on(desk.ledger.read(mail), desk.keys)
+    assert (report.state, report.relay) == ("sent", "b")
+    assert [note["relay"] for note in report.history] == ["a", "b"]
+
+
+def test_a_mail_that_was_delivered_at_once_names_its_relay(desk):  # noqa: F811
+    two_relays(desk, "b")
+    mails = desk.accept(count=30)
+    desk.drain()
+    assert {desk.ledger.read(mail).relay for mail in mails} == {"b"}
 
 
 def held_at(desk: Desk, relay: str, place: int) -> Script:  # noqa: F811

@@ -14,6 +14,26 @@ LANE = "news"
 DAY_MS = 86_400_000
 
 
+def test_a_mail_lost_at_the_dot_names_the_relay_that_may_have_taken_it(rig: Rig) -> None:
+    mail = rig.accept(in_doubt="hold")
+    rig.ledger.turn(LANE, [], [rig.claim()], 60_000, ("ses", 0))
+    rig.end_leases()
+    rig.ledger.sweep(LANE)
+    record = rig.ledger.read(mail)
+    assert record is not None
+    assert (record.state, record.relay) == ("in_doubt", "ses")
+
+
+def test_a_mail_that_came_back_unsent_names_no_relay(rig: Rig) -> None:
+    mail = rig.accept()
+    claim = rig.claim()
+    rig.ledger.turn(LANE, [], [claim], 60_000, ("ses", 0))
+    rig.ledger.release(LANE, [claim], unsent={mail})
+    record = rig.ledger.read(mail)
+    assert record is not None
+    assert record.relay == ""
+
+
 def test_a_marked_claim_may_be_sent(rig: Rig) -> None:
     mail_id = rig.accept()
     claim = rig.claim()

@@ -1,5 +1,5 @@
--- Write verdicts. `arg`: where the eight fields of the first mail stand; `key`: its record. What is common comes at the end.
-local FIELDS = 8
+-- Write verdicts. `arg`: where the nine fields of the first mail stand; `key`: its record. What is common comes at the end.
+local FIELDS = 9
 
 local function settle_all(key, arg, mails, keep)
   local answer, let_go, counted, is_news = {}, {}, {}, false
@@ -14,7 +14,7 @@ local function settle_all(key, arg, mails, keep)
     return 'deferred'
   end
 
-  local function settle(record, id, fence, letters, delay, told, err, line, is_duplicate)
+  local function settle(record, id, fence, letters, delay, told, err, line, is_duplicate, relay)
     local state, held, before, expires, callbacks, files =
       fields_of(record, 'state', 'fence', 'recipients', 'expires', 'callbacks', 'files')
     local is_same_fence = held == fence
@@ -32,8 +32,9 @@ local function settle_all(key, arg, mails, keep)
     if is_owner then let_go[#let_go + 1] = id end -- it is in no other home
     local facts = {'recipients', after}
     if is_owner or is_over then
-      if told ~= '' then facts[3], facts[4] = 'told', told end
-      if err ~= '' then facts[#facts + 1], facts[#facts + 2] = 'error', err end
+      for name, said in pairs({told = told, error = err, relay = relay}) do
+        if said ~= '' then facts[#facts + 1], facts[#facts + 2] = name, said end
+      end
       if line ~= '' then remember(record, line) end
     end
     if not is_over then

@@ -2,11 +2,11 @@
 
 import dataclasses
 import datetime as dt
-import re
 from typing import TYPE_CHECKING
 
 import click
 
+from mailworker.cli.durations import Duration
 from mailworker.cli.output import print_json, print_table
 
 if TYPE_CHECKING:
@@ -14,18 +14,6 @@ if TYPE_CHECKING:
 
 # A pause that is longer has no end; one that is shorter is better told in seconds.
 _NO_END_MS, _SOON_MS = 365 * 86_400_000, 600_000
-
-_UNITS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
-
-
-def _seconds(_context: click.Context, _parameter: click.Parameter, value: str | None) -> float | None:
-    """Read a time as people write it."""
-    if value is None:
-        return None
-    found = re.fullmatch(r"(\d{1,7}(?:\.\d{1,3})?)\s*(s|min|m|h|d)", value.strip().lower())
-    if not found or not float(found[1]):
-        raise click.BadParameter("write it as 90s, 30min, 2h or 1d")
-    return float(found[1]) * _UNITS[found[2]]
 
 
 @click.group("lane")
@@ -62,9 +50,8 @@ def list_(as_json: bool) -> None:  # noqa: FBT001 - click's option
 @click.option(
     "--for",
     "seconds",
-    callback=_seconds,
-    metavar="TIME",
-    help="For so long, e.g. 30min, 2h or 1d; else until it is resumed.",
+    type=Duration(is_zero_refused=True),
+    help="For so long, e.g. 30m, 2h or 1d; else until it is resumed.",
 )
 @click.option("--reason", default="by hand", show_default=True, help="Why; shown wherever the pause is.")
 def pause(lane: str, seconds: float | None, reason: str) -> None:

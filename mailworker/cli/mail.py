@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from mailworker.cli.durations import Duration
 from mailworker.cli.output import SettingsFault, moment, print_json, print_pairs, print_table
 from mailworker.report import MailReport
 
@@ -16,13 +17,13 @@ _ENDED = ("dead", "in_doubt", "quarantined", "partial", "expired", "cancelled")
 _WAITING = ("ready", "scheduled", "deferred")
 _FOUND = ("unreadable", *_ENDED, *_WAITING, "sending")
 
-
+_AGE = Duration(bare="h")
 _FILTERS = (
     click.option("--lane", help="With --state: this lane alone; by default all, one after the other."),
     click.option("--code", metavar="CODE", help="Only where a server said so: 550, 5.1.1, or the beginning, 5.7."),
     click.option("--domain", metavar="NAME", help="Only where a recipient there has not got it."),
-    click.option("--older-than", type=click.FloatRange(min=0), metavar="HOURS", help="Ended longer ago."),
-    click.option("--younger-than", type=click.FloatRange(min=0), metavar="HOURS", help="Ended less long ago."),
+    click.option("--older-than", type=_AGE, help="Ended longer ago, e.g. 30m, 12h or 7d; a bare number: hours."),
+    click.option("--younger-than", type=_AGE, help="Ended less long ago; written alike."),
 )
 
 
@@ -105,7 +106,8 @@ def _found(state: str, filters: Mapping[str, Any]) -> "Iterator[MailReport]":
     from mailworker import mails  # noqa: PLC0415 - help must be quick
 
     older, younger = (
-        None if filters[name] is None else dt.timedelta(hours=filters[name]) for name in ("older_than", "younger_than")
+        None if seconds is None else dt.timedelta(seconds=seconds)
+        for seconds in (filters["older_than"], filters["younger_than"])
     )
     told = {name: filters[name] for name in ("lane", "code", "domain")}
     return mails.find(state, older_than=older, younger_than=younger, **told)

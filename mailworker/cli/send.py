@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from mailworker.cli.durations import Duration
 from mailworker.cli.output import FAILED, print_json
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -23,11 +24,9 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option("--attach", multiple=True, type=_FILE)
 @click.option("--lane", metavar="NAME")
 @click.option("--priority", type=click.IntRange(0, 9), help="0 is sent first, 9 last.")
-@click.option("--countdown", type=click.FloatRange(min=0), metavar="SECONDS", help="Not before so many seconds.")
+@click.option("--countdown", type=Duration(), help="Not before, e.g. 30s, 5m, 2h or 1d from now.")
 @click.option("--key", "idempotency_key", metavar="KEY", help="The same key makes one mail, however often it is sent.")
-@click.option(
-    "--wait", type=click.FloatRange(min=0), metavar="SECONDS", help="Wait until it has ended, so long at most."
-)
+@click.option("--wait", type=Duration(), help="Wait until it has ended, so long at most.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(**given: Any) -> None:
     """Send an email: print the id of the mail once the ledger has accepted it.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
+from mailworker.cli.durations import Duration
 from mailworker.cli.output import moment, print_json, print_table
 from smtp_transport.observation import masked_address
 
@@ -20,7 +21,11 @@ _COLUMNS = ("address", "lane", "reason", "since", "until")
 _EVERYWHERE = "(all)"
 _MOST_FAULTS = 20
 _LANE = click.option("--lane", help="This lane alone; by default all.")
-_EXPIRES = click.option("--expires", type=click.FloatRange(min=0, min_open=True), metavar="DAYS", help="For so long.")
+_EXPIRES = click.option(
+    "--expires",
+    type=Duration(bare="d", is_zero_refused=True),
+    help="For so long, e.g. 12h or 90d; a bare number: days. By default for good.",
+)
 
 
 @click.group("suppress")
@@ -40,7 +45,7 @@ def add(addresses: tuple[str, ...], lane: str | None, reason: str, expires: floa
     """Do not try these addresses again."""
     from mailworker import suppress  # noqa: PLC0415 - help must be quick
 
-    added = suppress.add(addresses, lane=lane, reason=reason, expires=expires and expires * 86_400)
+    added = suppress.add(addresses, lane=lane, reason=reason, expires=expires)
     click.echo(f"{added} suppressed")
 
 
@@ -120,7 +125,7 @@ def import_(file: TextIO, lane: str | None, reason: str, expires: float | None) 
     if lane is not None:
         app.runtime.check_lane(lane)
     faults: list[str] = []
-    until = None if expires is None else int((dt.datetime.now(dt.UTC).timestamp() + expires * 86_400) * 1000)
+    until = None if expires is None else int((dt.datetime.now(dt.UTC).timestamp() + expires) * 1000)
     rows = _rows(file, {"lane": lane or "", "reason": reason}, until, faults)
     try:
         done = suppress.load(rows, lambda count: click.echo(f"\r{count} addresses", err=True, nl=False))

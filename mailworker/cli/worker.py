@@ -8,6 +8,7 @@ from dataclasses import asdict
 import click
 from redis import Redis
 
+from mailworker.cli.durations import Duration
 from mailworker.cli.output import FAILED, SettingsFault, print_json
 from mailworker.doorway import breaker_policy
 from mailworker.fleet import Breaker, BreakerState, FleetKeys
@@ -58,7 +59,7 @@ def run(celery_options: tuple[str, ...]) -> None:
 @click.option("--live", "only_live", is_flag=True, help="Only whether it should be restarted.")
 @click.option("--ready", "is_ready", is_flag=True, help="Also whether it can move mail now (default).")
 @click.option("-n", "--hostname", metavar="NAME", help="The worker's name, as `celery worker -n` takes it.")
-@click.option("--timeout", type=click.FloatRange(0.1, 60), default=5.0, show_default=True, metavar="SECONDS")
+@click.option("--timeout", type=Duration(least=0.1, most=60), default="5s", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def check(only_live: bool, is_ready: bool, hostname: str | None, timeout: float, as_json: bool) -> None:  # noqa: FBT001 - click's options
     """Ask the ledger whether a worker moves mail. Exit status 1: it does not. No broker is asked, no task sent.

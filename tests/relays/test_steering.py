@@ -100,7 +100,7 @@ def test_a_lane_is_paused_for_a_time_and_resumed(rung, time, ms):
 def test_a_pause_without_an_end_lasts_until_it_is_resumed():
     run("lane", "pause", "news")
     assert "until resumed" in run("status")
-    assert "90s, 30min, 2h or 1d" in run("lane", "pause", "news", "--for", "soon", status=2)
+    assert "30s, 5m, 2h or 1d" in run("lane", "pause", "news", "--for", "soon", status=2)
 
 
 @pytest.mark.parametrize(

@@ -139,6 +139,15 @@ class Steering:
         self._limiter.pin(name, rate)
         self._let_go(name)
 
+    def bound(self, name: str) -> tuple[str, float] | None:
+        """Tell the tightest of a relay's limits, as it is written and in mails a second; None if it has none."""
+        relay = self.configured(name)
+        limits = [(str(rate), rate.limit / rate.window_seconds) for rate in relay.limits]
+        cap = _cap_today(relay)
+        if cap is not None:
+            limits.append((f"{cap} today, warming up", cap / 86_400))
+        return min(limits, key=lambda limit: limit[1], default=None)
+
     def lanes(self) -> dict[str, LaneStats]:
         """Tell what each lane holds, and whether it is paused."""
         return {name: self._runtime.ledger.stats(name) for name in sorted(self._settings.lanes)}
@@ -180,7 +189,11 @@ class Steering:
 def _limits_of(relay: RelaySettings) -> Iterator[str]:
     """Tell all that bounds a relay today."""
     yield from map(str, relay.limits)
-    cap = relay.warm_up.cap_on(dt.datetime.now(dt.UTC).date()) if relay.warm_up else None
+    cap = _cap_today(relay)
     if cap is not None:
         yield f"{cap} today, warming up"
     yield from (f"{limit.rate} to {limit.domain}" for limit in relay.domain_limits)
+
+
+def _cap_today(relay: RelaySettings) -> int | None:
+    return relay.warm_up.cap_on(dt.datetime.now(dt.UTC).date()) if relay.warm_up else None

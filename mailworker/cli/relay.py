@@ -108,8 +108,12 @@ def close(name: str) -> None:
 @click.argument("rate", type=click.FloatRange(0.001, 1_000_000), metavar="MAILS_A_SECOND")
 def pin(name: str, rate: float) -> None:
     """Keep a relay at this rate, whatever it says, within its limits."""
-    _steering().pin(name, rate)
+    steering = _steering()
+    steering.pin(name, rate)
     click.echo(f"relay {name} is sent {rate:g} mails a second")
+    bound = steering.bound(name)
+    if bound is not None and rate > bound[1]:
+        click.echo(f"warning: no more than its limits allow, and {bound[0]} is {bound[1]:g} mails a second", err=True)
 
 
 @command.command("unpin")

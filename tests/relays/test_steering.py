@@ -73,6 +73,31 @@ def test_a_rate_is_pinned_until_it_is_unpinned():
     assert "Invalid value" in run("relay", "pin", "b", "0", status=2)
 
 
+@pytest.mark.parametrize(
+    ("limits", "rate", "warning"),
+    [
+        ("5/s", "50", "5/s is 5 mails a second"),
+        ("5/s, 3600/h", "1.5", "3600/h is 1 mails a second"),
+        ("60 recipients/min", "2", "60 recipients/min is 1 mails a second"),
+        ("5/s", "5", None),
+        ("5/s", "0.5", None),
+        ("", "50", None),
+    ],
+)
+def test_a_rate_that_is_pinned_above_the_limits_is_told_with_both_figures(configure, limits, rate, warning):
+    configure(RELAYS__B__LIMITS=limits)
+    output = run("relay", "pin", "b", rate)
+    assert f"relay b is sent {rate} mails a second\n" in output
+    assert ("warning" in output) == (warning is not None)
+    assert warning is None or warning in output
+    assert told("relay", "show", "b")["rate"] == float(rate)
+
+
+def test_a_rate_that_is_pinned_above_the_warm_up_is_told_with_both_figures(configure):
+    configure(RELAYS__B__WARM_UP_START="2026-01-01", RELAYS__B__WARM_UP_DAILY=",".join(["432"] * 20_000))
+    assert "432 today, warming up is 0.005 mails a second" in run("relay", "pin", "b", "1")
+
+
 def test_the_connections_that_are_held_are_shown():
     server = Server(app.runtime.redis)
     links = Links(server.run, server.read, FleetKeys("mw").links("relay", "b"), 7)

@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from mailworker.relay_settings import RelaySettings
+from mailworker.relay_settings import RelaySettings, is_this_machine
 from mailworker.settings import PREFIX, SettingsError, reason_of
 from smtp_transport.config import PoolConfig, SmtpConfig, TlsConfig, TlsMode
 from smtp_transport.credentials import CredentialProvider, Credentials
@@ -29,6 +29,27 @@ def faults_of_relays(relays: Mapping[str, RelaySettings], names: Iterable[str]) 
             smtp_config(name, relays[name])
         except SettingsError as error:
             yield str(error)
+
+
+def warnings_of_relays(relays: Mapping[str, RelaySettings], names: Iterable[str]) -> Iterator[str]:
+    """Tell what becomes of a login where a relay may be spoken to without TLS, and offers none."""
+    for name in names:
+        relay = relays[name]
+        is_secret = bool(relay.password or relay.oauth_provider)
+        if relay.tls != "opportunistic" or not is_secret or is_this_machine(relay.host or ""):
+            continue
+        if not relay.allow_plaintext:
+            yield (
+                f"{_place(name, 'tls')}: is 'opportunistic', but without allow_plaintext nothing is sent where no TLS "
+                "is offered, not even the login; that is 'starttls', so say so"
+            )
+        else:
+            yield (
+                f"{_place(name, 'tls')}: is 'opportunistic', and allow_plaintext is set: where no TLS is offered, or "
+                "somebody on the way takes the offer out, the password or token is not sent in clear text: mails wait, "
+                "or go in clear text behind a login by SCRAM or CRAM-MD5, which do not show it; if the relay has TLS, "
+                "use 'starttls'"
+            )
 
 
 def pool_config(relay: RelaySettings) -> PoolConfig:

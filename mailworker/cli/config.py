@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 import click
 
 from mailworker.cli.output import FAILED, SettingsFault, print_json
-from mailworker.relay import faults_of_relays
+from mailworker.relay import faults_of_relays, warnings_of_relays
 from mailworker.settings import PREFIX, Settings, SettingsError, load_settings
 
 MASK = "**********"
@@ -35,6 +35,8 @@ def check(role: str | None, connect: bool) -> None:  # noqa: FBT001 - click's op
         of_workers = ["for a web process the settings are right (--role web); for a worker:", *of_workers]
     if faults or of_workers:
         raise SettingsFault("\n".join([*faults, *of_workers]))
+    for warning in () if role == "web" else warnings_of_relays(settings.relays, settings.used_relays):
+        click.echo(f"warning: {warning}", err=True)
     found = list(_ledger_faults()) if connect else []
     for fault in found:
         click.echo(fault, err=True)

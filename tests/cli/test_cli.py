@@ -115,6 +115,30 @@ def test_settings_with_which_no_worker_could_run_are_refused_with_their_name(env
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"TLS": "opportunistic"}, "without allow_plaintext nothing is sent where no TLS is offered"),
+        ({"TLS": "opportunistic", "ALLOW_PLAINTEXT": "true"}, "the password or token is not sent in clear text"),
+        ({"TLS": "opportunistic", "ALLOW_PLAINTEXT": "true", "HOST": "localhost"}, None),
+        ({"TLS": "opportunistic", "ALLOW_PLAINTEXT": "true", "PASSWORD": "", "USERNAME": ""}, None),
+        ({"TLS": "starttls", "ALLOW_PLAINTEXT": "true"}, None),
+    ],
+)
+def test_a_login_over_opportunistic_tls_is_warned_of_with_what_would_be_done(
+    settings: dict[str, str], words: str | None
+) -> None:
+    """tests/protocol/test_authentication.py has the proof that it is done."""
+    login = {"HOST": "mx.example.com", "USERNAME": "shop", "PASSWORD": "hush"} | settings
+    env = {f"MAILWORKER_RELAYS__DEFAULT__{name}": value for name, value in login.items() if value}
+    result = invoke("config", "check", env=env)
+    assert (result.exit_code, result.stdout) == (0, "the settings are right: lanes default\n")
+    assert (words or "") in result.stderr
+    assert ("MAILWORKER_RELAYS__DEFAULT__TLS" in result.stderr) == (words is not None)
+    assert "hush" not in result.stderr
+    assert invoke("config", "check", "--role", "web", env=env).stderr == ""
+
+
 def test_shown_settings_mask_every_secret() -> None:
     secrets = {
         "MAILWORKER_REDIS__URL": "redis://:hush-one@localhost/0",

@@ -31,6 +31,22 @@ TIM = Credentials.password("user", "pencil")
 REFUSED = b"535 5.7.8 no\r\n"
 
 
+@pytest.mark.parametrize("offers", ["AUTH PLAIN", "AUTH LOGIN PLAIN", "AUTH XOAUTH2 OAUTHBEARER"])
+def test_no_secret_is_shown_where_opportunistic_tls_is_not_offered(offers: str) -> None:
+    own: dict[str, object] = {"tls": "opportunistic", "host": "mx.example.com", "allow_plaintext": True}
+    token = Credentials.token(SECRET, "ann")
+    error = failed(offers=offers, credentials=token if "XOAUTH2" in offers else ANN, **own)
+    assert error.kind is ErrorKind.AUTH_METHOD_NOT_SUPPORTED
+    assert "readable on this link without TLS" in error.message
+
+
+def test_a_login_that_shows_no_secret_may_be_used_where_opportunistic_tls_is_not_offered() -> None:
+    own: dict[str, object] = {"tls": "opportunistic", "host": "mx.example.com", "allow_plaintext": True}
+    challenge = "AUTH CRAM-MD5"
+    error = failed(challenge, b"454 4.7.0 later\r\n", offers="AUTH PLAIN CRAM-MD5", credentials=ANN, **own)
+    assert error.code == 454
+
+
 def said(data: bytes) -> str:
     return base64.b64encode(data).decode()
 

@@ -17,22 +17,23 @@ from typing import Self
 
 from smtp_transport.testing.listener import HOST, Listener
 from smtp_transport.testing.peer import Conversation, Departed, HungUp, Peer, ScriptBroken
-from smtp_transport.testing.steps import Step
+from smtp_transport.testing.steps import Step, steps_of
 
 
 class FaultServer:
     """Plays one script for each connection: the first for the first, and the last one for all that are left.
 
-    `tls`: a server-side context for `StartTls`. After its last step a script hangs up. Leaving the `with` block stops
-    the server and raises `ScriptBroken` if a client said something else than its script expected, or hung up instead,
-    or if a step of your own raised anything (`strict=False`: `problems` tells, and that is all). `conversations` has
-    what clients said.
+    A script is steps; text among them is said. `tls`: a server-side context for `StartTls`. After its last step a
+    script hangs up. Leaving the `with` block stops the server and raises `ScriptBroken` if a client said something else
+    than its script expected, or hung up instead, or if a step of your own raised anything (`strict=False`: `problems`
+    tells, and that is all). Where the block ends with an error of its own, a note of that tells instead.
+    `conversations` has what clients said.
     """
 
-    def __init__(self, *scripts: Sequence[Step], tls: ssl.SSLContext | None = None, strict: bool = True) -> None:
+    def __init__(self, *scripts: Sequence[Step | str], tls: ssl.SSLContext | None = None, strict: bool = True) -> None:
         if not scripts:
             raise ValueError("a FaultServer needs at least one script: FaultServer([Say('220 hello'), ...])")
-        self._scripts = scripts
+        self._scripts = tuple(map(steps_of, scripts))
         self._tls = tls
         self._strict = strict
         self._listener = Listener("fault server", self._meet)
@@ -53,8 +54,11 @@ class FaultServer:
     ) -> None:
         """Stop, wait for every thread, and complain if the script was broken and nothing else went wrong."""
         self.stop()
-        if self._strict and self.problems and error is None:
-            raise ScriptBroken("; ".join(self.problems))
+        if self._strict and self.problems:
+            told = "; ".join(self.problems)
+            if error is None:
+                raise ScriptBroken(told)
+            error.add_note(f"of the fault server: {told}")
 
     def stop(self) -> None:
         """Break every connection and listen no more; may be repeated."""

@@ -30,6 +30,7 @@ from smtp_transport.receipt import Receipt, RecipientReceipt
 from smtp_transport.reply import Reply
 
 _CAPABILITIES = Capabilities.parse(Reply(250, None, ("mock.test", "PIPELINING", "8BITMIME", "SMTPUTF8")))
+_SERVER_ID = re.compile(r"[A-Za-z0-9._-]{4,64}")
 Text = str | re.Pattern[str]
 """What a text must be: equal to this, or found by this pattern."""
 
@@ -97,6 +98,8 @@ class Expectation:
     def returns(self, server_id: str = "MOCK1", refused: Mapping[str, tuple[int, str]] | None = None) -> Self:
         """Take the mail, but for `refused`: code and text by recipient. Several outcomes follow each other."""
         told = refused or {}
+        if not _SERVER_ID.fullmatch(server_id):
+            raise ValueError("server_id: give 4 to 64 letters, digits, '.', '_' and '-', as clients look for")
 
         def taken(mail: SentMail) -> Receipt:
             final = Reply(250, "2.0.0", (f"queued as {server_id}",))

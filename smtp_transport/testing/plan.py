@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Final, Self
 
-from smtp_transport.testing.steps import Say, Step
+from smtp_transport.testing.steps import Step, steps_of
 
 OCCASIONS: Final = frozenset(
     {
@@ -77,5 +77,9 @@ class FaultPlan:
     def _plan(self, occasion: str, number: int | None, steps: Sequence[Step | str]) -> Self:
         if occasion not in OCCASIONS:
             raise ValueError(f"{occasion!r} is no occasion; these are: {', '.join(sorted(OCCASIONS))}")
-        self._planned[occasion, number] = tuple(Say(step) if isinstance(step, str) else step for step in steps)
+        self._planned[occasion, number] = steps_of(steps)
         return self
+
+    def __repr__(self) -> str:
+        planned = (f"{occasion} {number or 'always'}" for occasion, number in self._planned)
+        return f"<FaultPlan: {', '.join(planned)}>"

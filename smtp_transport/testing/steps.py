@@ -3,6 +3,7 @@
 A step is any object with `play(peer)`, so a test may bring its own beside these.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -29,6 +30,17 @@ class Say:
     def play(self, peer: Peer) -> None:
         """Send the lines."""
         peer.send("".join(f"{line}\r\n" for line in self.lines).encode())
+
+
+def steps_of(script: Iterable[Step | str]) -> tuple[Step, ...]:
+    """Give the steps of a script; text is said. Raises TypeError, with its place, for what is no step."""
+    if isinstance(script, str):
+        raise TypeError(f"a script is a list of steps: [Say({script!r}), ...]")
+    steps = tuple(Say(step) if isinstance(step, str) else step for step in script)
+    for number, step in enumerate(steps, 1):
+        if isinstance(step, type) or not callable(getattr(step, "play", None)):
+            raise TypeError(f"step {number} is no object with a method `play`: {step!r}")
+    return steps
 
 
 @dataclass(frozen=True)

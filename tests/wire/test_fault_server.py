@@ -13,6 +13,7 @@ from smtp_transport.testing import (
     Expect,
     ExpectContent,
     ExpectEnd,
+    FaultPlan,
     FaultServer,
     Raw,
     ReadSome,
@@ -159,3 +160,40 @@ def test_whatever_a_step_raises_is_told_and_ends_the_conversation():
     (problem,) = server.problems
     assert "connection 1, step 2" in problem
     assert problem.endswith("ZeroDivisionError: EHLO me")
+
+
+def test_text_in_a_script_is_said():
+    with FaultServer(["220 hi", Expect("EHLO"), "250 ok"]) as server:
+        assert said_to(server, b"EHLO me\r\n") == b"220 hi\r\n250 ok\r\n"
+
+
+@pytest.mark.parametrize(
+    ("script", "told"),
+    [
+        ("220 hi", "a script is a list of steps"),
+        ([Say("220 hi"), Close], "step 2 is no object with a method `play`"),
+        ([Say("220 hi"), None], "step 2"),
+    ],
+)
+def test_what_is_no_script_is_told_before_anybody_comes(script, told):
+    with pytest.raises(TypeError, match=told):
+        FaultServer(script)
+    if script != "220 hi":
+        with pytest.raises(TypeError, match=told):
+            FaultPlan().at("RCPT", 1, *script)
+
+
+def test_an_error_of_the_test_has_what_the_server_found_in_a_note():
+    def fail_for_want_of_a_context():
+        with FaultServer(["220 hi", StartTls()]) as server:
+            assert said_to(server) == b"never"
+
+    with pytest.raises(AssertionError) as failed:
+        fail_for_want_of_a_context()
+    assert failed.value.__notes__ == [
+        "of the fault server: connection 1, step 2: StartTls needs a server with a TLS context"
+    ]
+
+
+def test_a_plan_shows_what_it_has():
+    assert repr(FaultPlan().at("DOT", 2, Reset()).always("NOOP", "502 no")) == "<FaultPlan: DOT 2, NOOP always>"

@@ -143,3 +143,9 @@ def test_a_batch_tells_each_email_its_own(mock, email):
     mock.expect_send().times(2)
     batch = mock.send_batch([email(), email("bad@example.org"), email()])
     assert (batch.succeeded, batch.failed) == (2, 1)
+
+
+@pytest.mark.parametrize("server_id", ["Q1", "two words", ""])
+def test_an_id_that_no_client_would_find_in_a_reply_is_refused(mock, server_id):
+    with pytest.raises(ValueError, match="server_id: give 4 to 64"):
+        mock.expect_send().returns(server_id)

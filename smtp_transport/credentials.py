@@ -6,7 +6,7 @@ it can be said before anybody connects.
 
 import enum
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final, NoReturn, Protocol, Self, runtime_checkable
 
@@ -21,6 +21,7 @@ from pydantic import (
 )
 from pydantic_core import core_schema
 
+from smtp_transport.errors import AuthenticationError
 from smtp_transport.fields import Frozen
 
 REFRESH_EARLY: Final = timedelta(minutes=5)
@@ -171,6 +172,9 @@ class CredentialProvider(Protocol):
         ...
 
 
+_PROVIDER: Final = ("get_credentials", "refresh", "is_valid", "auth_method")
+
+
 class CallableProvider(NotPickled):
     """Makes a provider of any function that gives a token: as text, as `OAuth2Token`, or as whole `Credentials`.
 
@@ -184,11 +188,16 @@ class CallableProvider(NotPickled):
         self._username = username
 
     def get_credentials(self) -> Credentials:
-        """Call the function."""
+        """Call the function. Raises `AuthenticationError` if it gave no token."""
         given: Any = self._fetch()
         if isinstance(given, Credentials):
             return given
-        return Credentials.token(given.access_token if isinstance(given, OAuth2Token) else given, self._username)
+        token, kind = given.access_token if isinstance(given, OAuth2Token) else given, type(given).__name__
+        if isinstance(token, str | SecretStr) and _TOKEN.fullmatch(hidden(token).get_secret_value()):
+            return Credentials.token(token, self._username)
+        del given, token  # tracebacks with local variables would show them
+        told = "give the token as text of visible ASCII, an OAuth2Token, or Credentials"
+        raise AuthenticationError(f"the function that gives credentials gave {kind}; {told}")
 
     def refresh(self) -> bool:
         """Say that the function may know a newer one."""
@@ -206,7 +215,18 @@ class CallableProvider(NotPickled):
 def _source_of(value: Any, checked: Callable[[Any], Credentials]) -> Credentials | CredentialProvider:
     if isinstance(value, CredentialProvider):
         return value
-    return CallableProvider(value) if callable(value) else checked(value)
+    if callable(value):
+        return CallableProvider(value)
+    if not isinstance(value, Credentials | Mapping):
+        raise ValueError(_missing(value))  # noqa: TRY004 - what pydantic makes a ValidationError of
+    return checked(value)
+
+
+def _missing(value: object) -> str:
+    lacking = [name for name in _PROVIDER if not hasattr(value, name)]
+    if len(lacking) < len(_PROVIDER):
+        return f"a provider of credentials has {', '.join(lacking)} as well; see CredentialProvider"
+    return "give Credentials.password(user, password) or another of Credentials, a provider, or a function for tokens"
 
 
 def _shown(value: Any, dumped: Callable[[Any], Any]) -> Any:

@@ -4,9 +4,10 @@ Law: what was refused stands in no error, be it in its text, its `errors()`, its
 field, the reason and the cure do.
 """
 
+import difflib
 import ipaddress
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self, TypeVar
 
@@ -24,24 +25,32 @@ _HOST = re.compile(rf"(?=.{{1,254}}\Z){_LAX_LABEL}(?:\.{_LAX_LABEL})*\.?")
 Seconds = Annotated[float, Field(gt=0, le=DAY, allow_inf_nan=False)]
 
 
-def silently(validate: Callable[[Any], T], value: Any) -> T:
-    """Validate; a `ValidationError` that comes of it tells all but the input."""
+def silently(validate: Callable[[Any], T], value: Any, known: Iterable[str] = ()) -> T:
+    """Validate; a `ValidationError` that comes of it tells all but the input. `known`: the names of fields."""
     try:
         return validate(value)
     except ValidationError as error:
-        raise without_input(error) from None
+        raise without_input(error, known) from None
 
 
-def without_input(error: ValidationError) -> ValidationError:
+def without_input(error: ValidationError, known: Iterable[str] = ()) -> ValidationError:
     """Give the same error without any value that was refused."""
-    told = [_without_input(one) for one in error.errors(include_input=False)]
+    told = [_without_input(one, known) for one in error.errors(include_input=False)]
     return ValidationError.from_exception_data(error.title, told, hide_input=True)
 
 
-def _without_input(told: ErrorDetails) -> InitErrorDetails:
+def _without_input(told: ErrorDetails, known: Iterable[str]) -> InitErrorDetails:
     context = told.get("ctx")
     if "url" not in told:  # no kind of pydantic's own
         return {"type": PydanticCustomError(told["type"], told["msg"], context), "loc": told["loc"], "input": None}
+    if told["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(str(told["loc"][-1]), known, n=1)
+        reason = "there is no such field" + (f"; did you mean {near[0]}?" if near else "")
+        return {
+            "type": PydanticCustomError("extra_forbidden", "{reason}", {"reason": reason}),
+            "loc": told["loc"],
+            "input": None,
+        }
     silent: InitErrorDetails = {"type": told["type"], "loc": told["loc"], "input": None}
     return silent | {"ctx": context} if context else silent
 
@@ -51,12 +60,11 @@ class Silent:
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        def checked(value: Any, validate: core_schema.ValidatorFunctionWrapHandler) -> Any:
+            return silently(validate, value, getattr(source, "model_fields", ()))
+
         # Around the whole model: a model_validator could have others around it.
-        return core_schema.no_info_wrap_validator_function(_silently, handler(source))
-
-
-def _silently(value: Any, validate: core_schema.ValidatorFunctionWrapHandler) -> Any:
-    return silently(validate, value)
+        return core_schema.no_info_wrap_validator_function(checked, handler(source))
 
 
 class Frozen(Silent, BaseModel):

@@ -5,6 +5,8 @@ Law: these are values, checked when they are made; whether a server can grant th
 
 import enum
 import re
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -60,7 +62,7 @@ _KINDS: Final[tuple[tuple[tuple[str, ...], type, str], ...]] = (
 )
 _MANY: Final[tuple[tuple[str, type, str], ...]] = (
     ("notify", Notify, "a set of Notify"),
-    ("original_recipients", str, "addresses"),
+    ("original_recipients", str, "addresses in the order of the recipients"),
 )
 
 
@@ -112,8 +114,10 @@ class DeliveryOptions:
                     raise ValueError(f"{name}: give {told}")
         for name, each, told in _MANY:
             value = getattr(self, name)
-            # Text is a sequence of text: one address alone would be taken for many.
-            if isinstance(value, str) or not all(isinstance(one, each) for one in value):
+            # Text is a sequence of text: one address alone would be taken for many. Of a mapping only the keys would be
+            # read, and a set has no order: these are no lists of addresses.
+            is_other = isinstance(value, (str, Mapping)) or (each is str and isinstance(value, AbstractSet))
+            if is_other or not all(isinstance(one, each) for one in value):
                 raise ValueError(f"{name}: give {told}, or none")
         object.__setattr__(self, "notify", frozenset(self.notify))
         object.__setattr__(self, "original_recipients", tuple(self.original_recipients))

@@ -47,7 +47,9 @@ class Hooks:
     """A client's interceptors and observers."""
 
     def __init__(self, interceptors: Iterable[Interceptor], observers: Observers) -> None:
-        self._interceptors = tuple(interceptors)
+        if isinstance(interceptors, Interceptor):
+            raise TypeError("interceptors: give a list, even of one")
+        self._interceptors = tuple(map(_interceptor, interceptors))
         self._observers = observers
 
     def admit(self, email: Email | RawEmail) -> Email | RawEmail:
@@ -111,6 +113,13 @@ class Hooks:
                 retryable=error.is_retryable if error else False,
             )
         )
+
+
+def _interceptor(one: object) -> Interceptor:
+    if isinstance(one, Interceptor):
+        return one
+    told = f"the class {one.__name__}" if isinstance(one, type) else type(one).__name__
+    raise TypeError(f"interceptors: each is an object of a class derived from Interceptor, and not {told}")
 
 
 def _shown(interceptor: Interceptor, look: Callable[[_E, _R], None], email: _E, result: _R) -> None:

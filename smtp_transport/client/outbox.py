@@ -33,6 +33,8 @@ class Outbox:
     """Makes mails ready; one for each client. `signer`: see `DkimSigner`."""
 
     def __init__(self, hooks: Hooks, signer: Signer | None = None) -> None:
+        if signer is not None and (isinstance(signer, type) or not callable(getattr(signer, "sign", None))):
+            raise TypeError("signer: give an object with a method `sign`, such as a DkimSigner")
         self._hooks = hooks
         self._signer = signer
         self._encoded = EncodedFiles(_CACHE_BYTES)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
+from email.message import Message
 from itertools import chain
 from types import TracebackType
 from typing import Self
@@ -15,7 +16,7 @@ from smtp_transport.connection import Connection, ConnectionInfo, Footing, Permi
 from smtp_transport.dkim import Signer
 from smtp_transport.envelope import Transaction
 from smtp_transport.errors import ErrorKind, PoolError, SmtpError
-from smtp_transport.message import AnyMessage
+from smtp_transport.message import AnyMessage, Email, RawEmail
 from smtp_transport.observation import Observer, Observers
 from smtp_transport.options import DeliveryOptions
 from smtp_transport.phase import Phase
@@ -46,7 +47,7 @@ class SmtpClient:
         config: SmtpConfig,
         open: Callable[[SmtpConfig], Connection] | None = None,  # noqa: A002 - as in ConnectionPool
         *,
-        observers: Iterable[Observer] = (),
+        observers: Iterable[Observer] | Observer = (),
         interceptors: Iterable[Interceptor] = (),
         signer: Signer | None = None,
         host_limits: HostLimits | None = None,
@@ -57,7 +58,7 @@ class SmtpClient:
         with a `Dialer` of your own.
         """
         _expect(config, SmtpConfig, "config")
-        listening = config.observers + Observers(observers)
+        listening = config.observers + Observers.of(observers)
         if listening != config.observers:
             config = config.model_copy(update={"observers": listening})
         self._pool = ConnectionPool(config, open, host_limits=host_limits)
@@ -86,11 +87,16 @@ class SmtpClient:
 
         With more `connections`, so many parts of the batch go side by side, as far as the pool has room and the server
         allows; the results are in the order of the emails all the same. `options` are for each of them. An email whose
-        turn did not come because no connection could be had has the error that said so.
+        turn did not come because no connection could be had has the error that said so. Raises TypeError for what is no
+        mail, and ValueError for fewer connections than one.
         """
         started = time.monotonic()
         if options is not None:
             _expect(options, DeliveryOptions, "options")
+        if isinstance(emails, Email | RawEmail | Message | bytes | str):
+            raise TypeError(f"emails: give a list; this is one {type(emails).__name__}, for which there is `send`")
+        if connections < 1:
+            raise ValueError("connections: from 1 on")
         emails = tuple(emails)
         ready = [self._outbox.ready(email, options) for email in emails]
         sent = iter(self._side_by_side([one for one in ready if isinstance(one, Ready)], connections))

@@ -32,6 +32,8 @@ class Observers:
         """Take one observer, several, or ready `Observers`. Raises TypeError for anything else."""
         if isinstance(value, cls):
             return value
+        if not callable(value) and not isinstance(value, Iterable):
+            raise TypeError(f"observers are callables that take an event; {type(value).__name__} is none")
         return cls((value,) if callable(value) else value)
 
     def tell(self, event: Event) -> None:

@@ -133,6 +133,8 @@ def test_requiretls_is_said_to_a_server_that_has_proven_who_it_is(checks: dict[s
         {"require_tls": 1},
         {"original_recipients": "one@example.org"},
         {"original_recipients": [None]},
+        {"original_recipients": {"one@example.org": "first@example.org"}},
+        {"original_recipients": {"one@example.org", "two@example.org"}},
     ],
 )
 def test_a_wish_that_no_server_could_read_is_refused_when_it_is_made(options: dict[str, object]) -> None:

@@ -1,8 +1,13 @@
+from email.message import EmailMessage
+
 import pytest
 
 from smtp_transport import (
     CancelledError,
+    DkimSigner,
+    Email,
     ErrorKind,
+    Interceptor,
     MessageError,
     Noop,
     Phase,
@@ -30,6 +35,7 @@ from smtp_transport.testing import (
     quit_said,
 )
 
+EMAIL = Email(from_="me@example.com", to="you@example.org", text_body="Hi.")
 both_modes = pytest.mark.parametrize("capabilities", [(), ("PIPELINING",)], ids=["lockstep", "pipelined"])
 
 
@@ -384,6 +390,36 @@ def test_a_batch_may_be_made_while_it_is_asked_for(client_for, email):
     assert [result.accepted for result in batch.results] == [(f"{name}@example.org",) for name in "abc"]
 
 
+@pytest.mark.parametrize("connections", [0, -1])
+def test_a_batch_goes_over_one_connection_at_least(client_for, email, connections):
+    with FaultServer(behaved()) as server, pytest.raises(ValueError, match="connections: from 1 on"):
+        client_for(server).send_batch([email()], connections=connections)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"interceptors": Interceptor()}, "interceptors: give a list"),
+        ({"interceptors": [Interceptor]}, "not the class Interceptor"),
+        ({"interceptors": [print]}, "not builtin_function_or_method"),
+        ({"signer": "key.pem"}, "signer: give an object with a method `sign`"),
+        ({"signer": DkimSigner}, "signer: give an object"),
+        ({"observers": None}, "NoneType is none"),
+        ({"observers": [3]}, "int cannot be called"),
+    ],
+)
+def test_what_is_to_stand_beside_a_client_is_looked_at_when_it_is_made(given, told):
+    with pytest.raises(TypeError, match=told):
+        SmtpClient(SmtpConfig(host="localhost", tls="none"), **given)
+
+
+def test_one_observer_needs_no_list(config_for, email):
+    events = []
+    with FaultServer(behaved()) as server, SmtpClient(config_for(server), observers=events.append) as client:
+        client.send(email())
+    assert events
+
+
 @pytest.mark.parametrize(
     ("wrong", "told"),
     [
@@ -393,6 +429,9 @@ def test_a_batch_may_be_made_while_it_is_asked_for(client_for, email):
             lambda client: client.send_batch([], {"priority": 3}),
             "options has to be of type DeliveryOptions, and this is dict",
         ),
+        (lambda client: client.send_batch(EMAIL), "emails: give a list; this is one Email"),
+        (lambda client: client.send_batch(b"From: me@example.com\r\n\r\nhi\r\n"), "this is one bytes"),
+        (lambda client: client.send_batch(EmailMessage()), "this is one EmailMessage"),
         (lambda client: client.command("NOOP"), "command has to be of type Command, and this is str"),
         (lambda client: client.command(Noop), "command has to be of type Command, and this is the class Noop"),
         (

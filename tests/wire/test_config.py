@@ -1,5 +1,6 @@
 import pickle
 import re
+import traceback
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 from pydantic import SecretStr, ValidationError
 
 from smtp_transport import (
+    AuthenticationError,
     AuthMethod,
     CallableProvider,
     Credentials,
@@ -20,6 +22,10 @@ from smtp_transport import (
     TlsMode,
     TlsVersion,
 )
+
+
+class Partial:
+    def get_credentials(self): ...
 
 
 def test_what_is_not_told_is_safe():
@@ -75,7 +81,15 @@ def test_a_mode_that_is_told_wins_over_the_port():
         ({"pool": {"idle_timeout": 1_801}}, "idle_timeout", "less than or equal to 1800"),
         ({"credentials": {"username": "me", "password": "two\nlines"}}, "password", "line end"),
         ({"credentials": {"username": "", "password": "x"}}, "username", "at least 1"),
-        ({"tls_conf": {}}, "tls_conf", "not permitted"),
+        ({"credentials": ("me", "secret")}, "credentials", "give Credentials.password(user, password)"),
+        ({"credentials": "me:secret"}, "credentials", "a function for tokens"),
+        (
+            {"credentials": Partial()},
+            "credentials",
+            "has refresh, is_valid, auth_method as well; see CredentialProvider",
+        ),
+        ({"tls_conf": {}}, "tls_conf", "there is no such field; did you mean tls_config?"),
+        ({"pool": {"max_conections": 3}}, "pool.max_conections", "did you mean max_connections?"),
     ],
 )
 def test_a_bad_value_is_refused_with_its_field_and_a_cure(fields, field, cure):
@@ -226,6 +240,16 @@ def test_a_provider_is_taken_wherever_credentials_are():
     assert "RefreshTokenProvider" in config.model_dump_json()
     assert isinstance(SmtpConfig(host="h", credentials=lambda: "token").credentials, CallableProvider)
     assert SmtpConfig(host="h", credentials={"kind": "token", "access_token": "x"}).credentials.kind.value == "token"
+
+
+@pytest.mark.parametrize("given", [None, 7, b"se-cret", "", "se cret", "se-cret\n", ["se-cret"]])
+def test_a_function_that_gives_no_token_is_told_what_it_gave_and_not_which(given):
+    with pytest.raises(AuthenticationError, match=f"gave {type(given).__name__}; give the token as text") as failed:
+        CallableProvider(lambda: given).get_credentials()
+    frames = [frame for frame, _ in traceback.walk_tb(failed.tb) if "smtp_transport" in frame.f_code.co_filename]
+    assert frames
+    assert not [frame for frame in frames if "cret" in repr(frame.f_locals)]
+    assert "cret" not in str(failed.value)
 
 
 def test_a_token_ends_five_minutes_early():

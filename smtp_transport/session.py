@@ -31,8 +31,10 @@ from smtp_transport.envelope import Content, Envelope, Transaction
 from smtp_transport.errors import AuthenticationError, ErrorKind, MessageError, ProtocolError, SmtpError
 from smtp_transport.phase import Phase
 from smtp_transport.protocol.capabilities import Capabilities
+from smtp_transport.protocol.commands import Command
 from smtp_transport.protocol.content import canonical
 from smtp_transport.receipt import Receipt
+from smtp_transport.reply import Reply
 from smtp_transport.stream import Stream
 from smtp_transport.wire import WireProtocol
 
@@ -162,10 +164,7 @@ class SmtpSession:
         Line ends are made CRLF, dots are stuffed. Returns the receipt if at least one recipient was accepted; raises
         the `SmtpError` that says why nobody was.
         """
-        if self.state is SessionState.CLOSED:
-            raise _out_of_order("the session is closed")
-        if self._talk.tls_version is None and self._wants_tls:
-            raise _out_of_order("the configuration wants TLS first; call starttls()")
+        self._expect_to_speak()
         if isinstance(recipients, str) or not recipients:
             told = "recipients: give a list of at least one address"
             raise MessageError(told, ErrorKind.INVALID_RECIPIENT_ADDRESS, phase=Phase.MAIL)
@@ -178,6 +177,11 @@ class SmtpSession:
         if not receipts[0].accepted:
             raise failure(receipts[0])
         return receipts[0]
+
+    def command(self, command: Command) -> Reply:
+        """Say one command beside the mail, built-in or of your own, and give the reply: see `Connection.command`."""
+        self._expect_to_speak()
+        return (self._connection or Connection(self._talk, self._config, self._opened)).command(command)
 
     def quit(self) -> bool:
         """Say QUIT and close; whether the server answered. Nothing may follow."""
@@ -207,6 +211,12 @@ class SmtpSession:
         may_do_without = self._config.tls in {TlsMode.NONE, TlsMode.OPPORTUNISTIC}
         return not (may_do_without and self._config.may_be_plaintext)
 
+    def _expect_to_speak(self) -> None:
+        if self.state is SessionState.CLOSED:
+            raise _out_of_order("the session is closed")
+        if self._talk.tls_version is None and self._wants_tls:
+            raise _out_of_order("the configuration wants TLS first; call starttls()")
+
     def _expect(self, state: SessionState, what: str) -> None:
         if self.state is not state:
             raise _out_of_order(f"{what} may only follow right after connecting, and once")
@@ -223,7 +233,7 @@ def _made(kind: CredentialKind, user: str | None, secret: SecretStr) -> Credenti
             return Credentials.external(user)
         return Credentials(kind=kind, secret=secret, **told)
     except ValidationError as error:
-        reason = str(error.errors(include_input=False, include_url=False)[0]["msg"])
+        reason = str(error.errors(include_input=False, include_url=False)[0]["msg"]).removeprefix("Value error, ")
     # The validation's own error is left behind: it holds what it was given.
     raise AuthenticationError(f"these credentials cannot be sent: {reason}", ErrorKind.CREDENTIALS_INVALID)
 

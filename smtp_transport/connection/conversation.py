@@ -59,6 +59,7 @@ class Conversation:
         self._write_failure: SmtpError | None = None
         self._came: bytes | SmtpError | None = None  # what a read gave that nobody has heard yet
         self._closed = False
+        self._is_cut_off = False
         self.takes_chunks = False
         """Whether the server has taken content by BDAT on this link."""
 
@@ -217,6 +218,7 @@ class Conversation:
 
     def abort(self) -> None:
         """Have whoever waits here find the end of the stream at once. Any thread may call this."""
+        self._is_cut_off = True
         if isinstance(self._stream, SocketStream):
             self._stream.abort()
 
@@ -304,6 +306,8 @@ class Conversation:
         return time.monotonic() + (_LAST_WORDS if self._write_failure else patience or self.patience)
 
     def _broken(self, error: SmtpError, phase: Phase | None) -> SmtpError:
+        if self._is_cut_off and isinstance(error, SmtpConnectionError):
+            error = _closed_by("this client, which was shut down")
         error = at_phase(error, phase)
         if self.watch is not None:
             self.watch.broke(error)

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from types import TracebackType
 from typing import Final, Self
 
 from smtp_transport.config import SmtpConfig
@@ -246,6 +247,14 @@ class Connection:
     def abort(self) -> None:
         """Have the thread that uses this link find it gone at once. Any thread may call this, and only this."""
         self._talk.abort()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.quit()
 
     def _close_if_broken(self) -> None:
         if not self._talk.usable:

@@ -14,6 +14,7 @@ _ADDRESS: Final = re.compile(
 )
 _MAX_READ: Final = 2_048
 _MAX_TOLD: Final = 200
+_IN_DOUBT: Final = ": the mail may have been accepted"
 _OUT_OF_STEP: Final = frozenset({ErrorKind.UNEXPECTED_RESPONSE, ErrorKind.INVALID_RESPONSE})
 
 
@@ -21,10 +22,7 @@ def at_phase(error: SmtpError, phase: Phase | None) -> SmtpError:
     """Give the same error with its phase, unless it has one."""
     if error.phase is not None or phase is None:
         return error
-    told = f"{error.message}, while {phase.telling}"
-    if phase is Phase.DOT:
-        told += ": the mail may have been accepted"
-    return type(error)(told, error.kind, error.code, error.enhanced_code, phase)
+    return type(error)(_told(error.message, phase), error.kind, error.code, error.enhanced_code, phase)
 
 
 def is_out_of_step(error: SmtpError) -> bool:
@@ -34,10 +32,16 @@ def is_out_of_step(error: SmtpError) -> bool:
 
 def moved(error: SmtpError, phase: Phase) -> SmtpError:
     """Give the same error for a mail that had come to another phase by then."""
-    if error.phase is phase:
+    if error.phase is phase and (phase is not Phase.DOT or error.message.endswith(_IN_DOUBT)):
         return error
-    what = error.message.removesuffix(f", while {error.phase.telling}") if error.phase else error.message
-    return type(error)(f"{what}, while {phase.telling}", error.kind, error.code, error.enhanced_code, phase)
+    what = error.message
+    if error.phase is not None:
+        what = what.removesuffix(_IN_DOUBT).removesuffix(f", while {error.phase.telling}")
+    return type(error)(_told(what, phase), error.kind, error.code, error.enhanced_code, phase)
+
+
+def _told(what: str, phase: Phase) -> str:
+    return f"{what}, while {phase.telling}{_IN_DOUBT if phase is Phase.DOT else ''}"
 
 
 def refused(reply: Reply, phase: Phase) -> SmtpError:

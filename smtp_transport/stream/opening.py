@@ -41,7 +41,10 @@ def connect(config: SmtpConfig, deadline: float) -> SocketStream:
         return SocketStream(dial_unix(config.unix_socket, deadline))
     if config.proxy is None:
         return SocketStream(dial(config.host, config.port, deadline, config.source_address))
-    stream = SocketStream(dial(config.proxy.host, config.proxy.port, deadline, config.source_address))
+    try:
+        stream = SocketStream(dial(config.proxy.host, config.proxy.port, deadline, config.source_address))
+    except SmtpError as error:
+        raise type(error)(f"proxy: {error.message}", error.kind, phase=error.phase) from None
     try:
         ask_proxy(stream, config.proxy, (config.host, config.port), deadline)
     except BaseException:

@@ -91,3 +91,12 @@ def test_a_closed_link_says_nothing_more(play: Start) -> None:
     with pytest.raises(SmtpConnectionError):
         played.connection._talk.say(Noop())
     assert receipts(played.connection, make_transaction()) == []
+
+
+def test_a_connection_in_a_with_block_says_farewell(play: Start) -> None:
+    played = play("NOOP", b"250 ok\r\n", "QUIT", b"221 bye\r\n")
+    with played.connection as connection:
+        assert connection.command(Noop()).is_positive
+    assert not connection.usable
+    assert played.stream.done
+    assert played.stream.closed

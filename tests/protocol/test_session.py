@@ -9,6 +9,7 @@ from smtp_transport import Credentials, SessionState, SmtpSession
 from smtp_transport.config import AuthMethod
 from smtp_transport.errors import AuthenticationError, ErrorKind, MessageError, ProtocolError, SmtpError, TlsError
 from smtp_transport.phase import Phase
+from smtp_transport.protocol.commands import Command, Data, Noop, Quit, StartTls, Vrfy
 from tests.protocol.script import GREETED, Fault, ScriptedStream, Step, make_config
 
 HELLO = "EHLO client.example.com"
@@ -227,3 +228,31 @@ def test_a_server_that_does_not_welcome_us_leaves_nothing_open(steps: tuple[Step
     with pytest.raises(SmtpError):
         SmtpSession.connect(stream, make_config())
     assert stream.closed
+
+
+def test_a_command_beside_the_mail_may_be_said_at_any_step() -> None:
+    noop: tuple[Step, ...] = ("NOOP", b"250 2.0.0 fine\r\n")
+    led = Led(*GREETED, OFFERED, *noop, PLAIN, WELCOME, *noop, *SENT, "VRFY bob", b"252 perhaps\r\n")
+    assert led.session.command(Noop()).text == "fine"
+    login(led.session)
+    assert led.session.command(Noop()).enhanced == "2.0.0"
+    send(led.session)
+    assert led.session.command(Vrfy("bob")).code == 252
+    assert led.stream.done
+
+
+@pytest.mark.parametrize("command", [Data(), StartTls(), Quit()])
+def test_a_command_that_has_a_method_of_its_own_is_refused(command: Command) -> None:
+    led = Led(*GREETED, OFFERED)
+    led.says_nothing_and_refuses(lambda session: session.command(command))
+
+
+def test_no_command_goes_in_clear_text_where_tls_was_asked_for() -> None:
+    led = Led(*GREETED, TLS_OFFERED, tls="starttls", host="mx.example.com")
+    led.says_nothing_and_refuses(lambda session: session.command(Vrfy("bob")))
+
+
+def test_credentials_that_cannot_be_sent_are_refused_in_plain_words() -> None:
+    led = Led(*GREETED, OFFERED)
+    with pytest.raises(AuthenticationError, match="these credentials cannot be sent: NUL, CR and LF"):
+        led.session.login("ann", "hunter2\n")

@@ -11,12 +11,14 @@ from smtp_transport import (
     Connection,
     ConnectionPool,
     ErrorKind,
+    Phase,
     PoolConfig,
     SmtpClient,
+    SmtpConnectionError,
     SmtpError,
     TlsConfig,
 )
-from smtp_transport.testing import Close, Expect, FaultServer, Say, Stall, StartTls, behaved, greeted
+from smtp_transport.testing import Behave, Close, Expect, FaultPlan, FaultServer, Say, Stall, StartTls, behaved, greeted
 from tests.wire.pooling import counts, used
 
 
@@ -215,6 +217,28 @@ def test_the_end_does_not_wait_for_a_server_that_stalls(config_for, issued, ca_f
         thread.join()
         assert answered == [False]
         assert counts(pool) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("occasion", ["DATA", "DOT"])
+def test_a_mail_that_the_end_cuts_off_is_told_who_cut_it(config_for, email, occasion):
+    """F-CONN-06."""
+    with FaultServer([Behave(greeting="220 hi", faults=FaultPlan().at(occasion, 1, Stall()))]) as server:
+        client, ended = SmtpClient(config_for(server, io_timeout=3_000)), []
+
+        def send():
+            with pytest.raises(SmtpConnectionError, match="closed by this client, which was shut down") as caught:
+                client.send(email())
+            ended.append(caught.value)
+
+        thread = threading.Thread(target=send)
+        thread.start()
+        server.wait_until(lambda: server.conversations and "DATA" in server.conversations[0].verbs)
+        if occasion == "DOT":
+            server.wait_until(lambda: bool(server.conversations[0].contents))
+        assert client.shutdown(timeout=0.05) is False
+        thread.join(30)
+    assert [error.phase for error in ended] == [Phase[occasion]]
+    assert ("may have been accepted" in str(ended[0])) is (occasion == "DOT")
 
 
 @pytest.mark.parametrize("script", [[Stall()], [Say("220 hi"), Stall()]], ids=["no greeting", "no EHLO"])

@@ -355,3 +355,16 @@ def test_a_stream_that_is_aborted_ends_for_the_thread_that_waits_on_it():
     assert heard == [b""]
     near.close()
     far.close()
+
+
+@pytest.mark.parametrize("scheme", ["http", "socks5"])
+def test_a_proxy_that_is_not_there_is_not_taken_for_the_server(scheme):
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        port = closed.getsockname()[1]
+        config = SmtpConfig(host="smtp.example.com", proxy=f"{scheme}://127.0.0.1:{port}")
+        with pytest.raises(
+            SmtpConnectionError, match=f"^.connection_refused. proxy: cannot connect to 127.0.0.1:{port}"
+        ) as refused:
+            connect(config, soon())
+    assert refused.value.phase is Phase.CONNECT

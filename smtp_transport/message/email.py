@@ -26,7 +26,7 @@ from pydantic_core import PydanticCustomError
 
 from smtp_transport.envelope import Envelope
 from smtp_transport.fields import Silent
-from smtp_transport.message import rules
+from smtp_transport.message import headers, rules
 from smtp_transport.message.address import Address, Mailbox, Mailboxes
 from smtp_transport.message.attachment import Attachment, InlineImage
 from smtp_transport.message.calendar import Calendar
@@ -92,7 +92,7 @@ def _one_or_many_parts(value: Any) -> Any:
 
 
 Body = Annotated[StrictStr, AfterValidator(rules.body)]
-Header = Annotated[tuple[StrictStr, StrictStr], AfterValidator(rules.header)]
+Header = Annotated[tuple[StrictStr, StrictStr], AfterValidator(headers.checked)]
 ReversePath = Annotated[StrictStr, BeforeValidator(_reverse_path), AfterValidator(_checked_reverse_path)]
 MessageId = Annotated[StrictStr, AfterValidator(rules.message_id)]
 ForeignId = Annotated[StrictStr, AfterValidator(rules.foreign_id)]

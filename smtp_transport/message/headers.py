@@ -5,6 +5,7 @@ Law: fields are folded at 76 characters where white space allows it, never after
 `field`, which lets no line end through, whatever came past the checks of an Email.
 """
 
+import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from urllib.parse import quote
@@ -15,6 +16,7 @@ from smtp_transport.errors import ErrorKind, MessageError
 from smtp_transport.message import rules
 from smtp_transport.message.address import Address
 from smtp_transport.message.encoded_words import LINE, encode_words, is_plain, phrase
+from smtp_transport.message.mailbox_list import address_list
 from smtp_transport.message.rules import cut_at_spaces, has_endless_word
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -23,6 +25,13 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 # RFC 2231 section 7: attribute-char, of which these besides letters, digits and "-._~".
 _ATTRIBUTE_CHAR = "!#$&+^`{|}"
 _PARAMETER_ROOM = 60
+
+_ADDRESSED = frozenset(
+    {"resent-from", "resent-sender", "resent-to", "resent-cc", "resent-reply-to", "errors-to"}
+    | {"disposition-notification-to", "return-receipt-to", "mail-followup-to", "mail-reply-to"}
+)
+"""What an author may write himself and holds addresses."""
+_LIST_ID = re.compile(r"[ \t]*([^<>]*?[^<> \t])[ \t]*(<[!-;=?-~]+>)[ \t]*")
 
 
 def field(name: str, pieces: Sequence[str]) -> str:
@@ -55,13 +64,46 @@ def _refuse_line_ends(text: str) -> None:
         raise MessageError(f"a header {reason.message()}", ErrorKind.INVALID_HEADER) from None
 
 
+def checked(pair: tuple[str, str]) -> tuple[str, str]:
+    """Let a header of the author's own pass. Raises PydanticCustomError if it may not be one."""
+    name, value = rules.header(pair)
+    if not is_plain(value):
+        try:
+            _structured(name, value)
+        except ValueError:
+            wanted = "an id in angle brackets" if name.lower() == "list-id" else "addresses, without groups"
+            raise PydanticCustomError(
+                "header_structure", "{name} must hold {wanted}", {"name": name, "wanted": wanted}
+            ) from None
+    return pair
+
+
 def custom(name: str, value: str) -> str:
-    """Write a header of the author's own. Raises MessageError(INVALID_HEADER) if it may not be one (see `rules`)."""
+    """Write a header of the author's own. Raises MessageError(INVALID_HEADER) if it may not be one (see `checked`)."""
     try:
-        rules.header((name, value))
+        checked((name, value))
     except PydanticCustomError as reason:
         raise MessageError(f"a header of one's own: {reason.message()}", ErrorKind.INVALID_HEADER) from None
-    return unstructured(name, value)
+    return (None if is_plain(value) else _structured(name, value)) or unstructured(name, value)
+
+
+def _structured(name: str, value: str) -> str | None:
+    """Write a header in which only names may be encoded-words (RFC 2047 section 5); None for any other.
+
+    Raises ValueError for a value without the structure.
+    """
+    if name.lower() == "list-id":  # RFC 2919 section 3
+        parts = _LIST_ID.fullmatch(value)
+        if parts is None:
+            raise ValueError
+        first, *others = phrase(parts[1], len(name) + len(": "))
+        return field(name, [first, *(f" {word}" for word in others), f" {parts[2]}"])
+    if name.lower() not in _ADDRESSED:
+        return None
+    found = () if ";" in value else address_list(value, names=True)
+    if not found:
+        raise ValueError
+    return mailboxes(name, found)
 
 
 def unstructured(name: str, text: str) -> str:

@@ -7,7 +7,9 @@ caller says, or else what the header says; nothing is guessed.
 
 import copy
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from email.generator import BytesGenerator
@@ -18,6 +20,8 @@ from email.policy import EmailPolicy
 from io import BytesIO
 from typing import Any, Self
 
+from pydantic import ValidationError
+
 from smtp_transport.envelope import Content, Envelope
 from smtp_transport.errors import ErrorKind, MessageError
 from smtp_transport.message import headers, rules
@@ -27,6 +31,9 @@ from smtp_transport.message.reencoding import is_fit, is_signed, reencoded
 from smtp_transport.message.transfer import canonical_octets
 
 _BLIND = frozenset({"bcc", "resent-bcc"})
+_SENDERS = frozenset({"from", "sender", "resent-from", "resent-sender"})
+_RECIPIENTS = _BLIND | {"to", "cc", "resent-to", "resent-cc"}
+_NONE: frozenset[str] = frozenset()
 # RFC 5322 section 2.2.3: a value goes on behind a line end only with white space, and not with white space alone.
 _BROKEN_VALUE = re.compile(r"(?:\r\n|\r|\n)(?![ \t]+[^ \t\r\n])")
 
@@ -55,15 +62,17 @@ class RawEmail:
         """Take a message and its envelope: `sender` ("" for none) and `recipients`, or else what the header says.
 
         The header says it in Sender or From, and in To, Cc and Bcc; in Resent-* if it was sent before. Raises
-        MessageError for what is no message or no envelope, pydantic.ValidationError for a wrong argument.
+        MessageError for what is no message or no envelope, pydantic.ValidationError for a wrong argument. Fields that
+        the envelope does not come from need not be understood.
         """
+        needed = (_SENDERS if sender is None else _NONE) | (_RECIPIENTS if recipients is None else _NONE)
         if isinstance(message, Message):
-            said = _said_by(message)
+            said = _said_by(message, needed)
             fields, body = split(_serialized(message, said))
-            _compare(said, fields)
+            fields = _as_meant(message, fields, said)
         else:
             fields, body = split(canonical_octets(_octets(message)))
-            said = [(one.name, read_addresses(one.name, one.text)) for one in fields if one.name in ADDRESS_FIELDS]
+            said = _written(fields, needed)
         envelope = Envelope(
             _sender(said) if sender is None else reverse_path(sender),
             _recipients(said, fields) if recipients is None else forward_paths(recipients),
@@ -156,19 +165,41 @@ def _recipients(said: Said, fields: Sequence[Field]) -> tuple[str, ...]:
     return _unique(_named(said, f"{again}to", f"{again}cc", f"{again}bcc"))
 
 
-def _said_by(message: "Message[Any, Any]") -> Said:
+def _read(name: str, text: str, needed: AbstractSet[str]) -> tuple[Address, ...]:
+    """Read one field; what cannot be understood names nobody, unless the envelope is to come from there."""
+    try:
+        return read_addresses(name, text)
+    except MessageError:
+        if name in needed:
+            raise
+        return ()
+
+
+def _written(fields: Sequence[Field], needed: AbstractSet[str]) -> Said:
+    return [(one.name, _read(one.name, one.text, needed)) for one in fields if one.name in ADDRESS_FIELDS]
+
+
+def _items(message: "Message[Any, Any]") -> Iterator[tuple[str, Any]]:
+    """Give the header as the package reads it, and as text what its parsers stumble over."""
+    for name, source in message.raw_items():
+        try:
+            yield name, message.policy.header_fetch_parse(name, source)
+        except Exception:  # noqa: BLE001 - of CPython 3.11 an IndexError for "b@", and others
+            yield name, str(source)
+
+
+def _said_by(message: "Message[Any, Any]", needed: AbstractSet[str]) -> Said:
     said = []
-    for name, value in message.items():
+    for name, value in _items(message):
         lowered = name.lower()
         if lowered not in ADDRESS_FIELDS:
             continue
         parsed = getattr(value, "addresses", None)
         if parsed is None:  # the legacy API: text, or an encoded Header that must not be decoded before it is read
             text = value.encode() if hasattr(value, "encode") and not isinstance(value, str) else str(value)
-            said.append((lowered, read_addresses(lowered, text)))
-            continue
-        specs = ", ".join(f"<{address.addr_spec}>" for address in parsed)
-        said.append((lowered, read_addresses(lowered, specs)))
+        else:
+            text = ", ".join(f"<{address.addr_spec}>" for address in parsed)
+        said.append((lowered, _read(lowered, text, needed)))
     return said
 
 
@@ -195,23 +226,42 @@ def _serialized(message: "Message[Any, Any]", said: Said) -> bytes:
 
 def _use_a_labels(message: "Message[Any, Any]") -> None:
     """Rewrite address headers with international domains: the package would encode the whole address as a word."""
-    for name, value in message.items():
+    for name, value in list(_items(message)):
         groups = getattr(value, "groups", ())
         if name.lower() not in ADDRESS_FIELDS or all(a.domain.isascii() for g in groups for a in g.addresses):
             continue
-        rewritten = tuple(
-            Group(
-                group.display_name,
-                tuple(HeaderAddress(a.display_name, a.username, Address(a.addr_spec).domain) for a in group.addresses),
-            )
-            for group in groups
-        )
-        message.replace_header(name, rewritten)
+        with suppress(ValidationError):  # what cannot be an address is no business of ours, see `_read`
+            message.replace_header(name, tuple(map(_with_a_labels, groups)))
 
 
-def _compare(said: Said, fields: Sequence[Field]) -> None:
-    """Make sure that the header, as it was written, names those whom the message names."""
-    written = [(one.name, read_addresses(one.name, one.text)) for one in fields if one.name in ADDRESS_FIELDS]
-    if written != [entry for entry in said if entry[0] not in _BLIND]:
+def _with_a_labels(group: Group) -> Group:
+    named = [HeaderAddress(a.display_name, a.username, Address(a.addr_spec).domain) for a in group.addresses]
+    return Group(group.display_name, tuple(named))
+
+
+def _as_meant(message: "Message[Any, Any]", fields: Sequence[Field], said: Said) -> tuple[Field, ...]:
+    """Make sure that the header, as it was written, names those whom the message names.
+
+    Older versions of the package lose the quotes of a long name, and what is behind a comma becomes an address then:
+    such a field is written anew.
+    """
+    values = [value for name, value in _items(message) if name.lower() in ADDRESS_FIELDS]
+    meant = [pair for pair in zip(said, values, strict=True) if pair[0][0] not in _BLIND]
+    left = iter(meant)
+    anew = [_field_as_meant(one, next(left, None)) if one.name in ADDRESS_FIELDS else one for one in fields]
+    if _written(anew, _NONE) != [entry for entry, _ in meant]:
         told = "the email package would write other addresses than were given; use email.policy.default"
         raise MessageError(told, ErrorKind.INVALID_HEADER)
+    return tuple(anew)
+
+
+def _field_as_meant(one: Field, meant: tuple[tuple[str, tuple[Address, ...]], Any] | None) -> Field:
+    groups = () if meant is None else getattr(meant[1], "groups", ())
+    if meant is None or _read(one.name, one.text, _NONE) == meant[0][1] or any(g.display_name for g in groups):
+        return one
+    try:
+        named = [Address(a.addr_spec, a.display_name or None) for group in groups for a in group.addresses]
+    except ValidationError:
+        return one
+    name = one.octets.partition(b":")[0].decode("ascii")
+    return replace(one, octets=headers.mailboxes(name, named).encode()) if named else one

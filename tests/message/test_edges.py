@@ -4,6 +4,7 @@ import tracemalloc
 import unicodedata
 from datetime import UTC, datetime
 from email import message_from_bytes
+from email.header import decode_header, make_header
 from email.policy import compat32, default
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from smtp_transport import Address, Attachment, Email, render
+from smtp_transport.message.mailbox_list import address_list
 from smtp_transport.message.transfer import has_long_line
 
 ENCODED = "=?utf-8?q?evil=2Eexe?="
@@ -78,3 +80,30 @@ def test_short_lines_are_measured_without_a_copy_of_each():
 def test_a_long_line_is_found_wherever_it_is(lengths, ended):
     octets = b"\r\n".join(b"x" * length for length in lengths) + b"\r\n" * ended
     assert has_long_line(octets) == any(length > 998 for length in lengths)
+
+
+@pytest.mark.parametrize("name", ["Resent-To", "resent-cc", "Disposition-Notification-To", "Mail-Followup-To"])
+def test_an_address_in_a_header_of_one_s_own_is_in_no_encoded_word(name):
+    """F-MIME-05. RFC 2047 section 5: no encoded-word stands in an address."""
+    data = rendered(headers=[(name, 'Jörg <j@bücher.example>, "Doe, Jané" <d@example.org>, x@example.org')])
+    written = message_from_bytes(data, policy=compat32)[name]
+    told = address_list(written.replace("\r\n", ""))
+    assert [address.email for address in told] == ["j@xn--bcher-kva.example", "d@example.org", "x@example.org"]
+    assert str(make_header(decode_header(written))).startswith("Jörg <j@xn--bcher-kva.example>")
+
+
+@pytest.mark.parametrize("value", ["Jörg", "Jörg <j@>", "Ä: j@example.org;", "é,", "a@é b"])
+def test_a_header_for_addresses_that_has_none_is_refused(value):
+    with pytest.raises(ValidationError, match="Errors-To must hold addresses") as refused:
+        rendered(headers=[("Errors-To", value)])
+    assert value not in str(refused.value)
+
+
+def test_the_id_of_a_list_is_in_no_encoded_word():
+    """RFC 2919 section 3."""
+    data = rendered(headers=[("List-Id", f"Größe {'x' * 90} <sizes.example.com>")])
+    written = message_from_bytes(data, policy=compat32)["List-Id"]
+    assert written.endswith(" <sizes.example.com>")
+    assert str(make_header(decode_header(written))) == f"Größe {'x' * 90} <sizes.example.com>"
+    with pytest.raises(ValidationError, match="List-Id must hold an id in angle brackets"):
+        rendered(headers=[("List-Id", "Größe")])

@@ -104,6 +104,30 @@ def test_the_envelope_is_what_the_header_says(headers: str, sender: str, recipie
     assert (envelope.sender, envelope.recipients) == (sender, recipients)
 
 
+@pytest.mark.parametrize(
+    "header", ["To: Undisclosed recipients", "To: a, b c d", "Cc: b@", "From: <>", "Reply-To: x@@y"]
+)
+@pytest.mark.parametrize("kind", [bytes, Message, EmailMessage])
+def test_what_the_envelope_does_not_come_from_need_not_be_understood(header: str, kind: type) -> None:
+    data = header.encode() + b"\r\nSubject: s\r\n\r\nbody\r\n"
+    policy = email.policy.default if kind is EmailMessage else email.policy.compat32
+    message: Any = data if kind is bytes else message_from_bytes(data, policy=policy)
+    raw = RawEmail.of(message, sender="s@example.com", recipients=["r@example.org"])
+    assert (raw.envelope.sender, raw.envelope.recipients) == ("s@example.com", ("r@example.org",))
+    assert raw.render(eight_bit=False).data == data
+
+
+@pytest.mark.parametrize("data", [b"Reply-To: x@@y\r\n" + PLAIN, b"Reply-To: Undisclosed recipients\r\n" + PLAIN])
+def test_who_is_asked_to_be_answered_is_nobody_of_the_envelope(data: bytes) -> None:
+    assert RawEmail.of(data).envelope.recipients == ("b@example.com",)
+    assert RawEmail.of(message_from_bytes(data, policy=email.policy.default)).data == data
+
+
+def test_an_impossible_domain_beside_the_envelope_is_not_in_the_way() -> None:
+    message = a_message(Reply_To=HeaderAddress("", "r", "b\u00fc_cher..example"))
+    assert RawEmail.of(message).envelope.recipients == ("b@example.com",)
+
+
 def test_the_callers_envelope_comes_first() -> None:
     raw = RawEmail.of(PLAIN, sender="", recipients=["X <x@example.org>", Address("x@EXAMPLE.org"), "y@b\u00fc.example"])
     assert raw.envelope.sender == ""
@@ -178,6 +202,15 @@ def test_a_name_with_a_comma_makes_no_second_recipient() -> None:
     raw = RawEmail.of(message)
     assert raw.envelope.recipients == ("b@example.com", "c@example.com")
     assert b"evil@evil.example" not in raw.data or b'"' in raw.data
+
+
+@pytest.mark.parametrize("name", ["x, " * 40, 'a"b' * 40, "Doe, John " * 12, "x@evil.example, " * 9])
+def test_a_long_name_of_a_standard_message_makes_no_recipient_and_no_refusal(name: str) -> None:
+    message = a_message(Cc=[HeaderAddress(name, "c", "example.com"), HeaderAddress("D, E", "d", "example.com")])
+    raw = RawEmail.of(message)
+    assert raw.envelope.recipients == ("b@example.com", "c@example.com", "d@example.com")
+    back = parsed(raw.render(eight_bit=False))["Cc"].addresses
+    assert [address.addr_spec for address in back] == ["c@example.com", "d@example.com"]
 
 
 def test_international_domains_become_a_labels_in_envelope_and_header() -> None:

@@ -13,6 +13,7 @@ from smtp_transport.client.parts import in_parts
 from smtp_transport.client.results import BatchSendResult, SendResult, result_of
 from smtp_transport.config import PoolConfig, SmtpConfig
 from smtp_transport.connection import Connection, ConnectionInfo, Footing, Permit, Stumble
+from smtp_transport.connection.trouble import without_frames
 from smtp_transport.dkim import Signer
 from smtp_transport.envelope import Transaction
 from smtp_transport.errors import ErrorKind, PoolError, SmtpError
@@ -77,6 +78,7 @@ class SmtpClient:
         """
         (result,) = self.send_batch((email,), options).results
         if isinstance(result, SmtpError):
+            del email  # it may be bytes, and whoever keeps the variables of a traceback would keep the mail
             raise result
         return result
 
@@ -108,7 +110,7 @@ class SmtpClient:
 
     def _refused(self, email: AnyMessage, refusal: SmtpError) -> SmtpError:
         self._hooks.refused(email, refusal)
-        return refusal
+        return without_frames(refusal)
 
     def _side_by_side(self, ready: Sequence[Ready], connections: int) -> list[SendResult | SmtpError]:
         for one in ready:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from smtp_transport.connection.trouble import at_phase, moved, shutdown
+from smtp_transport.connection.trouble import at_phase, moved, shutdown, without_frames
 from smtp_transport.errors import SmtpError
 from smtp_transport.phase import Phase
 from smtp_transport.receipt import Receipt, RecipientReceipt
@@ -78,7 +78,7 @@ class Fates:
             error = moved(error, Phase.DOT)
         elif error.phase is Phase.DOT and None in self._known:
             error = moved(error, Phase.BODY)
-        self.error = error
+        self.error = without_frames(error)
 
     def receipt(self, duration: float) -> Receipt:
         """Sum up."""

@@ -25,6 +25,15 @@ def at_phase(error: SmtpError, phase: Phase | None) -> SmtpError:
     return type(error)(_told(error.message, phase), error.kind, error.code, error.enhanced_code, phase)
 
 
+def without_frames(error: SmtpError) -> SmtpError:
+    """Give the same error, to be kept: the frames that it passed, and those behind it, hold the mail in variables."""
+    chain: list[BaseException] = [error]
+    for each in chain:
+        each.__traceback__ = None
+        chain += [other for other in (each.__cause__, each.__context__) if other is not None and other not in chain]
+    return error
+
+
 def is_out_of_step(error: SmtpError) -> bool:
     """Whether replies before this error may belong to other commands than we thought."""
     return isinstance(error, ProtocolError) and error.kind in _OUT_OF_STEP

@@ -78,9 +78,12 @@ def dial_unix(path: Path, deadline: float) -> socket.socket:
     attempt = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         # It connects at once, or waits while the listener's queue is full, and a non-blocking one would not wait.
-        microseconds = max(1, int((deadline - time.monotonic()) * 1_000_000))
-        attempt.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", *divmod(microseconds, 1_000_000)))
-        attempt.connect(str(path))
+        while not _is_connected(attempt):
+            microseconds = max(1, int((deadline - time.monotonic()) * 1_000_000))
+            attempt.setsockopt(
+                socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", *divmod(microseconds, 1_000_000))
+            )
+            attempt.connect(str(path))
         attempt.setblocking(False)
     except BlockingIOError:
         attempt.close()
@@ -93,6 +96,17 @@ def dial_unix(path: Path, deadline: float) -> socket.socket:
         told = f"cannot connect to unix:{path} ({(error.strerror or str(error)).lower()}); is its server running?"
         raise SmtpConnectionError(told, kind, phase=Phase.CONNECT) from None
     return attempt
+
+
+def _is_connected(attempt: socket.socket) -> bool:
+    """Ask the system: where a signal interrupts the wait, `connect` returns as if it were."""
+    try:
+        attempt.getpeername()
+    except OSError as error:
+        if error.errno == errno.ENOTCONN:
+            return False
+        raise
+    return True
 
 
 def resolve(host: str, port: int, deadline: float) -> tuple[Target, ...]:

@@ -4,6 +4,7 @@ import base64
 import contextlib
 import pickle
 import select
+import signal
 import socket
 import threading
 import time
@@ -368,3 +369,51 @@ def test_a_proxy_that_is_not_there_is_not_taken_for_the_server(scheme):
         ) as refused:
             connect(config, soon())
     assert refused.value.phase is Phase.CONNECT
+
+
+@contextlib.contextmanager
+def _signals(handle):
+    """Have a signal strike every 5 ms."""
+    before = signal.signal(signal.SIGALRM, lambda *_: handle())
+    signal.setitimer(signal.ITIMER_REAL, 0.005, 0.005)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@contextlib.contextmanager
+def _overloaded(path):
+    """Listen at a Unix socket whose queue is full."""
+    with contextlib.ExitStack() as held:
+        listener = held.enter_context(socket.socket(socket.AF_UNIX))
+        listener.bind(str(path))
+        listener.listen(0)
+        waiting = held.enter_context(socket.socket(socket.AF_UNIX))
+        waiting.connect(str(path))
+        yield listener
+
+
+def test_a_signal_does_not_end_the_wait_for_a_unix_socket(tmp_path):
+    with _overloaded(tmp_path / "smtp") as listener, contextlib.ExitStack() as accepted:
+        strikes = 0
+
+        def strike():
+            nonlocal strikes
+            strikes += 1
+            if strikes == 5:
+                accepted.enter_context(listener.accept()[0])
+
+        with _signals(strike):
+            stream = connect(SmtpConfig(unix_socket=tmp_path / "smtp"), soon())
+        accepted.callback(stream.close)
+        server = accepted.enter_context(listener.accept()[0])
+        server.sendall(b"220 here\r\n")
+        assert stream.read(soon()) == b"220 here\r\n"
+
+
+def test_signals_do_not_stretch_the_wait_for_a_unix_socket(tmp_path):
+    with _overloaded(tmp_path / "smtp"), _signals(lambda: None), pytest.raises(SmtpTimeoutError) as caught:
+        connect(SmtpConfig(unix_socket=tmp_path / "smtp"), soon(0.05))
+    assert caught.value.kind is ErrorKind.CONNECT_TIMEOUT

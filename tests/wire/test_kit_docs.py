@@ -31,19 +31,23 @@ def run_pytest(folder, *arguments):
 
 def test_the_examples_are_tests_that_pass(tmp_path):
     examples = blocks(PAGE, "python")
-    assert len(examples) == 6
+    assert len(examples) == 7
     for number, example in enumerate(examples):
         (tmp_path / f"test_example_{number}.py").write_text(example)
     ran = run_pytest(tmp_path, "-W", "error")
     assert ran.returncode == 0, ran.stdout
-    assert "7 passed" in ran.stdout
+    assert "8 passed" in ran.stdout
 
 
 def test_every_name_of_the_page_is_there():
-    named = re.findall(r"\b([A-Z][a-z]+[A-Za-z]*)\(", PAGE)
+    named = set(re.findall(r"\b([A-Z][a-z]+[A-Za-z]*)\(", PAGE)) - set(re.findall(r"^class (\w+)", PAGE, re.MULTILINE))
     homes = (smtp_transport, smtp_transport.testing)
     assert [name for name in named if not any(hasattr(home, name) for home in homes) and name != "SMTP"] == []
     assert all(f"`{occasion}`" in PAGE for occasion in OCCASIONS)
+
+
+def test_every_name_of_the_kit_is_on_the_page():
+    assert [name for name in smtp_transport.testing.__all__ if not re.search(rf"\b{name}\b", PAGE)] == []
 
 
 def test_the_kit_names_what_it_has():

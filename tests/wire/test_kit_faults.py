@@ -83,6 +83,18 @@ def test_what_does_not_come_in_time_is_a_timeout(client_for, email, steps):
     assert isinstance(theirs, smtplib.SMTPServerDisconnected | TimeoutError)
 
 
+def test_a_server_that_forgets_what_was_pipelined_is_told_from_one_that_does_not(client_for, email):
+    """Who waits for each reply meets nothing; who does not waits for replies that never come."""
+    plan = FaultPlan().always("MAIL", ReadSome(0), "250 ok")
+    with FaultServer(behaved("PIPELINING", faults=plan), strict=False) as server:
+        ours = by_us(client_for, email, server, io_timeout=0.5)
+        assert by_smtplib(server) is None
+        patient = by_us(client_for, email, server, mode="lockstep")
+    assert isinstance(ours, SmtpTimeoutError)
+    assert ours.phase is Phase.RCPT
+    assert patient.is_complete_success
+
+
 def test_a_late_reply_is_a_reply(client_for, email):
     with FaultServer(behaved(faults=FaultPlan().always("DOT", Pause(0.05), "250 late"))) as server:
         assert by_us(client_for, email, server).response == "late"

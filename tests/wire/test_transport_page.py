@@ -1,5 +1,6 @@
 """The examples of docs/transport.md run, in their order, against a server that asks for TLS and a password."""
 
+import dataclasses
 import os
 import re
 import subprocess
@@ -8,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from smtp_transport import errors
+import smtp_transport
+from smtp_transport import Event, errors, observation
 from tests.wire.sink import Sink
 
 PAGE = (Path(__file__).parents[2] / "docs" / "transport.md").read_text(encoding="utf-8")
@@ -63,3 +65,63 @@ def test_every_error_is_in_the_table():
     named = set(re.findall(r"^\| `(\w+)` \|", PAGE, re.MULTILINE))
     tree = {e.__name__ for e in vars(errors).values() if isinstance(e, type) and issubclass(e, errors.SmtpError)}
     assert tree - {"SmtpError"} <= named
+
+
+def named(page):
+    """Every word that stands in code on the page."""
+    return {word for code in re.findall(r"`([^`\n]+)`", page) for word in re.findall(r"[A-Za-z_]\w*", code)}
+
+
+def test_every_public_name_is_on_the_page():
+    assert set(smtp_transport.__all__) - named(PAGE) == set()
+    assert {name for name in observation.__all__ if name[0].isupper()} - {"Observers"} - named(PAGE) == set()
+
+
+CONFIGURATIONS = (
+    "SmtpConfig",
+    "TlsConfig",
+    "PoolConfig",
+    "RetryConfig",
+    "RetryConditions",
+    "CircuitBreakerConfig",
+    "RateLimitConfig",
+    "OAuth2Client",
+)
+
+
+@pytest.mark.parametrize("name", [*CONFIGURATIONS, "Email"])
+def test_every_field_that_can_be_set_is_on_the_page(name):
+    assert set(getattr(smtp_transport, name).model_fields) - named(PAGE) == set()
+
+
+VALUES = (
+    "DeliveryOptions",
+    "DeliverBy",
+    "SendResult",
+    "BatchSendResult",
+    "RejectedRecipient",
+    "PoolStatus",
+    "ConnectionInfo",
+    "Receipt",
+    "RecipientReceipt",
+    "Reply",
+)
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_every_field_that_is_given_back_is_on_the_page(name):
+    assert {field.name for field in dataclasses.fields(getattr(smtp_transport, name))} - named(PAGE) == set()
+
+
+def section(heading):
+    return PAGE.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+
+
+def test_every_event_tells_what_the_table_says():
+    rows = re.findall(r"^\| `([A-Z]\w+)` \| [^|]+ \| ([^|]+) \|$", section("Seeing what happens"), re.MULTILINE)
+    told = {event: re.findall(r"`(\w+)`", fields) for event, fields in rows}
+    classes = [event for event in vars(observation).values() if isinstance(event, type) and issubclass(event, Event)]
+    has = {
+        event.__name__: [field.name for field in dataclasses.fields(event)] for event in classes if event is not Event
+    }
+    assert {event: ["at", "connection", *fields] for event, fields in told.items()} == has

@@ -38,12 +38,10 @@ class Field:
         return value.replace("\r\n", "").strip(" \t")
 
 
-def split(data: bytes) -> tuple[tuple[Field, ...], bytes]:
-    """Cut canonical data into its header fields and its body. Raises MessageError(INVALID_HEADER)."""
-    head, blank, body = data.partition(b"\r\n\r\n")
-    if not blank:
-        head = data.removesuffix(b"\r\n")
-    head += b"\r\n"
+def split(data: bytes) -> tuple[tuple[Field, ...], int]:
+    """Cut canonical data into header fields, and tell where the body begins. Raises MessageError(INVALID_HEADER)."""
+    blank = data.find(b"\r\n\r\n")
+    head = (data.removesuffix(b"\r\n") if blank < 0 else data[:blank]) + b"\r\n"
     fields: list[Field] = []
     place = 0
     while place < len(head):
@@ -56,7 +54,7 @@ def split(data: bytes) -> tuple[tuple[Field, ...], bytes]:
         # White space before the colon is obsolete (RFC 5322 section 4.5), and readers differ over what it means.
         fields.append(Field(name.lower(), b"%b:%b\r\n" % found.groups()))
         place = found.end()
-    return tuple(fields), body
+    return tuple(fields), len(data) if blank < 0 else blank + len(b"\r\n\r\n")
 
 
 def read_addresses(name: str, text: str) -> tuple[Address, ...]:

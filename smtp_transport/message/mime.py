@@ -41,7 +41,33 @@ class InBase64:
         return transfer.base64_stream(self.blocks(transfer.BASE64_BLOCK))
 
 
-Chunk = bytes | InBase64
+@dataclass(frozen=True, slots=True)
+class InLines:
+    """The place of a text file that stands unencoded in a message, `size` octets in canonical form."""
+
+    size: int
+    file: FileAttachment
+
+    @classmethod
+    def of(cls, file: FileAttachment) -> "InLines | None":
+        """Read a file through; None if some line of it has to be encoded."""
+        size = transfer.seven_bit_size(transfer.canonical_blocks(file.blocks(transfer.PIECE)))
+        return None if size is None else cls(size, file)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return transfer.canonical_blocks(self.file.blocks(transfer.PIECE))
+
+    def __contains__(self, octets: bytes) -> bool:
+        before = b""
+        for piece in self:
+            text = before + piece
+            if octets in text:
+                return True
+            before = text[-len(octets) :]
+        return False
+
+
+Chunk = bytes | InBase64 | InLines
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +120,16 @@ def _file_part(attachment: Attachment, content_type: str, cache: EncodedFiles) -
 
 def _message_part(attachment: Attachment, cache: EncodedFiles) -> Part:
     """Make the part of an attached message, which must stand unencoded (RFC 2046 section 5.2.1), or else of a file."""
-    octets = transfer.canonical_octets(attachment.data)
-    if not octets.isascii() or b"\0" in octets or transfer.has_long_line(octets):
+    chunk: Chunk | None
+    if isinstance(attachment, FileAttachment) and attachment.size >= transfer.LARGE:
+        chunk = InLines.of(attachment)
+    else:
+        chunk = transfer.canonical_octets(attachment.data)
+        chunk = chunk if transfer.seven_bit_size((chunk,)) is not None else None
+    if chunk is None:
         return _file_part(attachment, "application/octet-stream", cache)
     head = _file_head(attachment, attachment.content_type) + "Content-Transfer-Encoding: 7bit\r\n"
-    return Part(head, (octets,), TransferEncoding.SEVEN_BIT)
+    return Part(head, (chunk,), TransferEncoding.SEVEN_BIT)
 
 
 def _file_head(attachment: Attachment, content_type: str) -> str:
@@ -144,7 +175,7 @@ def _ascii(text: str) -> str:
 def boundaries(seed: str, parts: Sequence[Part]) -> Iterator[str]:
     """Draw boundaries, each its own, that stand in none of the leaf parts."""
     kept = (chunk for part in parts if part.encoding.keeps_octets for chunk in part.chunks)
-    bare = [chunk for chunk in kept if isinstance(chunk, bytes)]
+    bare = [chunk for chunk in kept if not isinstance(chunk, InBase64)]
     for number in count():
         boundary = "=_" + blake2b(f"{number} {seed}".encode(), digest_size=15).hexdigest()
         if not any(boundary.encode() in chunk for chunk in bare):

@@ -68,10 +68,12 @@ class RawEmail:
         needed = (_SENDERS if sender is None else _NONE) | (_RECIPIENTS if recipients is None else _NONE)
         if isinstance(message, Message):
             said = _said_by(message, needed)
-            fields, body = split(_serialized(message, said))
+            data = _serialized(message, said)
+            fields, body = split(data)
             fields = _as_meant(message, fields, said)
         else:
-            fields, body = split(canonical_octets(_octets(message)))
+            data = canonical_octets(_octets(message))
+            fields, body = split(data)
             said = _written(fields, needed)
         envelope = Envelope(
             _sender(said) if sender is None else reverse_path(sender),
@@ -83,17 +85,14 @@ class RawEmail:
         if not is_signed(fields, b""):
             fields = tuple(map(in_ascii, fields))
         ids = [own for one in fields if one.name == "message-id" for own in rules.foreign_ids(one.text)]
-        return cls(envelope, joined(fields) + b"\r\n" + _ended(body), ids[0] if ids else "")
+        return cls(envelope, _whole(fields, data, body), ids[0] if ids else "")
 
     def stamped(self, message_id: str, date: datetime) -> "RawEmail":
         """Return the message with a Message-ID and a Date if it has none. `date` is aware."""
         names = {one.name for one in split(self.data)[0]}
-        data = self.data
-        if "message-id" not in names:
-            data = f"Message-ID: {message_id}\r\n".encode() + data
-        if "date" not in names:
-            data = f"Date: {headers.date_time(date)}\r\n".encode() + data
-        return replace(self, data=data, message_id=self.message_id or message_id)
+        added = "" if "date" in names else f"Date: {headers.date_time(date)}\r\n"
+        added += "" if "message-id" in names else f"Message-ID: {message_id}\r\n"
+        return replace(self, data=added.encode() + self.data, message_id=self.message_id or message_id)
 
     def render(self, eight_bit: bool) -> Content:  # noqa: FBT001 - the signature of `Transaction.render`
         """Give the message for a server that does or does not take 8-bit bodies (RFC 6152).
@@ -102,10 +101,11 @@ class RawEmail:
         """
         data = self.data
         if not is_fit(data, eight_bit=eight_bit):
-            fields, body = split(data)
+            fields, start = split(data)
+            body = data[start:]
             anew = None if is_signed(fields, body) else reencoded(fields, body, eight_bit=eight_bit)
             if anew is not None:
-                data = joined(anew[0]) + b"\r\n" + _ended(anew[1])
+                data = _whole(anew[0], anew[1], 0)
         utf8_headers = not data[: data.find(b"\r\n\r\n") + 1].isascii()
         return Content(data, eight_bit=utf8_headers or not data.isascii(), utf8_headers=utf8_headers)
 
@@ -131,8 +131,12 @@ def _address(given: Address | str) -> Address:
     return given if isinstance(given, Address) else Address.parse(given)
 
 
-def _ended(body: bytes) -> bytes:
-    return body if not body or body.endswith(b"\r\n") else body + b"\r\n"
+def _whole(fields: Sequence[Field], data: bytes, start: int) -> bytes:
+    """Put a header before the body that starts there in `data`; what is so already is not copied."""
+    head = joined(fields) + b"\r\n"
+    end = b"" if start == len(data) or data.endswith(b"\r\n") else b"\r\n"
+    is_so = not end and start == len(head) and data.startswith(head)
+    return data if is_so else b"".join((head, memoryview(data)[start:], end))
 
 
 def _unique(found: Iterable[Address]) -> tuple[str, ...]:

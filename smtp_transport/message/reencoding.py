@@ -38,13 +38,16 @@ def reencoded(fields: Sequence[Field], body: bytes, *, eight_bit: bool) -> tuple
     fields = _declared(fields, body)
     try:
         written = _written(joined(fields) + b"\r\n" + body, eight_bit=eight_bit)
-        anew = None if written is None else split(written)
+        if written is None:
+            return None
+        anew, start = split(written)
     except Exception:  # noqa: BLE001 - the package raises much over malformed parts; then they stay as they are
         return None
-    if anew is None or not is_fit(anew[1], eight_bit=eight_bit):
+    body = written[start:]
+    if not is_fit(body, eight_bit=eight_bit):
         return None
-    encoding = tuple(one for one in anew[0] if one.name == _ENCODING)
-    return (*(one for one in fields if one.name != _ENCODING), *encoding), anew[1]
+    encoding = tuple(one for one in anew if one.name == _ENCODING)
+    return (*(one for one in fields if one.name != _ENCODING), *encoding), body
 
 
 def _written(data: bytes, *, eight_bit: bool) -> bytes | None:

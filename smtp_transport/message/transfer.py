@@ -37,10 +37,36 @@ def canonical(text: str) -> bytes:
 
 
 def canonical_octets(octets: bytes) -> bytes:
-    """Do the same with text that is encoded already."""
+    """Do the same with text that is encoded already; what is canonical comes back as it is, not copied."""
     if b"\r" in octets:
+        if octets.count(b"\r") == octets.count(b"\n") == octets.count(b"\r\n"):
+            return octets
         octets = octets.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     return octets.replace(b"\n", b"\r\n")
+
+
+def canonical_blocks(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """Do the same with text that comes in blocks; no line end is cut."""
+    held = b""
+    for block in blocks:
+        text = held + block
+        held = b"\r" if text.endswith(b"\r") else b""
+        yield canonical_octets(text[:-1] if held else text)
+    if held:
+        yield b"\r\n"
+
+
+def seven_bit_size(pieces: Iterable[bytes]) -> int | None:
+    """Tell how long canonical text is that comes in pieces; None if it cannot stand there unencoded."""
+    size, begun = 0, b""
+    for piece in pieces:
+        text = begun + piece
+        if not piece.isascii() or b"\0" in piece or has_long_line(text):
+            return None
+        size += len(piece)
+        line_end = text.rfind(b"\r\n")
+        begun = text if line_end < 0 else text[line_end + len(b"\r\n") :]
+    return size
 
 
 def has_long_line(octets: bytes) -> bool:
@@ -78,14 +104,14 @@ def encode(octets: bytes, encoding: TransferEncoding) -> bytes:
 
 LARGE = 4 << 20
 """Octets from which on a content is made in pieces: all of it and its encoded form at once would need memory."""
-_PIECE = 1 << 18
+PIECE = 1 << 18
 
 
 def encoded_lines(octets: bytes) -> Iterator[bytes]:
     """Encode canonical text in quoted-printable as `encode` does, piece by piece, cut at line ends."""
     start = 0
     while start < len(octets):
-        line_end = octets.find(b"\r\n", start + _PIECE)
+        line_end = octets.find(b"\r\n", start + PIECE)
         end = len(octets) if line_end < 0 else line_end + len(b"\r\n")
         yield encode(octets[start:end], TransferEncoding.QUOTED_PRINTABLE)
         start = end

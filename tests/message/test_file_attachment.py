@@ -1,20 +1,23 @@
 """Files that are read while they are sent: the same mail as from memory, or none."""
 
 import copy
+import email.policy
 import os
 import pickle
+import re
 from datetime import UTC, datetime
+from email import message_from_bytes
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from smtp_transport.envelope import StreamedContent
 from smtp_transport.errors import ErrorKind, MessageError
-from smtp_transport.message import Attachment, Email, EmailBuilder, FileAttachment, pack, render
+from smtp_transport.message import Attachment, Email, EmailBuilder, FileAttachment, pack, render, transfer
 from smtp_transport.message.transfer import BASE64_BLOCK, base64_lines, base64_size
 
 SIZES = [0, 1, 56, 57, 58, 114, BASE64_BLOCK - 1, BASE64_BLOCK, BASE64_BLOCK + 1, 3 * BASE64_BLOCK]
@@ -80,9 +83,57 @@ def test_a_file_that_a_message_part_needs_whole_is_read_whole(path: Path) -> Non
     )
 
 
+messages = st.lists(
+    st.sampled_from([b"a", b"=_", b"From: x", b"\r\n", b"\n", b"\r", b".", b"x" * 500, b"\0", b"\xc3\xbc"])
+    | st.binary(max_size=3),
+    max_size=30,
+).map(b"".join)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=messages, piece=st.integers(1, 40))
+@example(data=b"x" * 998, piece=7)
+@example(data=b"x" * 999, piece=7)
+@example(data=b"a\r", piece=2)
+def test_a_large_attached_message_is_the_same_message_as_a_small_one(path: Path, data: bytes, piece: int) -> None:
+    path.write_bytes(data)
+    whole = render(an_email(FileAttachment.from_path(path, "message/rfc822"), text_body="t"), eight_bit=True)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(transfer, "LARGE", 0)
+        patched.setattr(transfer, "PIECE", piece)
+        large = render(an_email(FileAttachment.from_path(path, "message/rfc822"), text_body="t"), eight_bit=True)
+        assert isinstance(large, StreamedContent)
+        assert (large.data, large.size) == (whole.data, len(whole.data))
+
+
+def test_no_boundary_stands_in_a_large_attached_message(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inner = render(an_email(Attachment("a.txt", "text/plain", b"x"), text_body="t"), eight_bit=True).data
+    path.write_bytes(inner)
+    monkeypatch.setattr(transfer, "LARGE", 0)
+    monkeypatch.setattr(transfer, "PIECE", 10)
+    outer = render(an_email(FileAttachment.from_path(path, "message/rfc822"), text_body="t"), eight_bit=True).data
+    parts = list(message_from_bytes(outer, policy=email.policy.default).iter_attachments())
+    assert [part.get_content_type() for part in parts] == ["message/rfc822"]
+    assert outer.count(re.findall(rb'boundary="(.*?)"', inner)[0]) == inner.count(
+        re.findall(rb'boundary="(.*?)"', inner)[0]
+    )
+
+
+@pytest.mark.parametrize("content_type", ["application/pdf", "message/rfc822"])
+def test_a_pipe_in_the_place_of_a_file_is_refused_without_waiting_for_its_writer(path: Path, content_type: str) -> None:
+    email = an_email(FileAttachment.from_path(path, content_type))
+    blocks = email.attachments[0].blocks(10)  # type: ignore[attr-defined]
+    path.unlink()
+    os.mkfifo(path)
+    for read in (lambda: render(email, eight_bit=True), lambda: list(blocks)):
+        with pytest.raises(MessageError):
+            read()
+
+
+@pytest.mark.parametrize("content_type", ["application/pdf", "message/rfc822"])
 @every_way
-def test_a_file_that_is_not_what_it_was_is_no_part_of_a_mail(path: Path, how: str) -> None:
-    email = an_email(FileAttachment.from_path(path))
+def test_a_file_that_is_not_what_it_was_is_no_part_of_a_mail(path: Path, how: str, content_type: str) -> None:
+    email = an_email(FileAttachment.from_path(path, content_type))
     spoil(path, how)
     with pytest.raises(MessageError) as caught:
         render(email, eight_bit=True)

@@ -97,7 +97,7 @@ def test_quoted_printable_leaves_no_white_space_at_the_end_of_a_line(text: str) 
 def test_text_encoded_in_pieces_is_as_encoded_whole(text: str, piece: int) -> None:
     octets = canonical(text)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(transfer, "_PIECE", piece)
+        patch.setattr(transfer, "PIECE", piece)
         assert b"".join(encoded_lines(octets)) == encode(octets, TransferEncoding.QUOTED_PRINTABLE)
 
 

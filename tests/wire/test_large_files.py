@@ -31,6 +31,7 @@ with SmtpClient(config, signer=signer) as client:
     client.send(Email(from_="a@example.com", to="b@example.org", text_body="warm"))
     fields = {
         "file": lambda: {"attachments": [FileAttachment.from_path(path)]},
+        "message": lambda: {"attachments": [FileAttachment.from_path(path, "message/rfc822")]},
         "bytes": lambda: {"attachments": [Attachment.from_file(path)]},
         "text": lambda: {"text_body": "Grüße aus Köln, mit schönen Wünschen\\n" * 600_000},
     }[what]()
@@ -46,6 +47,7 @@ with SmtpClient(config, signer=signer) as client:
     [
         ("file", "signed", 40_000),
         ("file", "unsigned", 40_000),
+        ("message", "unsigned", 40_000),
         ("bytes", "unsigned", 40_000),
         # As octets, and once more while its line ends are made CRLF.
         ("text", "unsigned", 80_000),
@@ -53,7 +55,7 @@ with SmtpClient(config, signer=signer) as client:
 )
 def test_a_mail_of_25_mb_is_never_in_memory_encoded(tmp_path: Path, what: str, signed: str, most: int) -> None:
     path = tmp_path / "film.bin"
-    path.write_bytes(bytes(range(256)) * (25 * 4096))
+    path.write_bytes((b"a line" * 10 + b"\n") * 430_000 if what == "message" else bytes(range(256)) * (25 * 4096))
     with FaultServer(behaved("PIPELINING")) as server:
         command = [sys.executable, "-c", SENDER, server.host, str(server.port), str(path), signed, what]
         ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)

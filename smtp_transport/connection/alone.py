@@ -18,6 +18,9 @@ Announce = Callable[[Conversation, Outgoing], bool]
 MOST_AT_ONCE: Final = 131_072
 """Octets of content that go in one write with the final dot; a server that gives up on more of them is heard before."""
 
+# Named once: an enum takes its time to look a member up.
+_MAIL, _BODY, _DOT = Phase.MAIL, Phase.BODY, Phase.DOT
+
 _NOT_UNDERSTOOD: Final = frozenset({500, 502, 503, 504})
 """What a server says to a verb that it does not know, or not here (RFC 5321 section 4.2.4)."""
 
@@ -32,10 +35,10 @@ def carry_one_by_one(talk: Conversation, course: Course, permit: Permit, announc
 def carry_alone(talk: Conversation, outgoing: Outgoing, permit: Permit, announce: Announce) -> bool:
     """Send one mail; what became of it is noted. When the link can't go on, it is closed.
 
-    True if the content was sent and judged, and the link goes on.
+    True if the content was sent and judged; the link may be spent all the same.
     """
     try:
-        talk.overhear(Phase.MAIL)
+        talk.overhear(_MAIL)
         goes_on = announce(talk, outgoing)
         if goes_on:
             (_send_chunk if outgoing.in_one_chunk else _send_content)(talk, outgoing, permit)
@@ -45,7 +48,7 @@ def carry_alone(talk: Conversation, outgoing: Outgoing, permit: Permit, announce
         fall(talk, outgoing, error)
         return False
     outgoing.over()
-    return goes_on and talk.usable
+    return goes_on
 
 
 def look_back(talk: Conversation) -> None:
@@ -80,13 +83,16 @@ def hear_verdict(talk: Conversation, outgoing: Outgoing, at_least: Phase | None 
     it has read the content as commands, and the mail was not taken.
     """
     fates, whom = outgoing.fates, outgoing.whom
-    pending = fates.pending(whom) if talk.lmtp or chunked else ()
+    if not (talk.lmtp or chunked):
+        fates.settle(whom, _DOT, talk.hear(at_least))
+        return
+    pending = fates.pending(whom)
     for turn in [(position,) for position in pending] if talk.lmtp and pending else (whom,):
         reply = talk.hear(at_least)
         if chunked and pending and reply.code in _NOT_UNDERSTOOD:
             fates.unstake(whom)
             raise _no_chunks(reply)
-        fates.settle(turn, Phase.DOT, reply)
+        fates.settle(turn, _DOT, reply)
 
 
 def _send_content(talk: Conversation, outgoing: Outgoing, permit: Permit) -> None:
@@ -100,9 +106,9 @@ def _send_content(talk: Conversation, outgoing: Outgoing, permit: Permit) -> Non
     gave_up = talk.hear() if talk.has_spoken() else None if at_once else talk.pour(outgoing.pieces())
     if gave_up is None:
         # There is no way back from 354 but to leave: every line is content until the dot.
-        may_commit(outgoing, permit, Phase.BODY)
+        may_commit(outgoing, permit, _BODY)
         # What was said before the dot is no reply to it.
-        gave_up = talk.hear() if talk.overhear(Phase.BODY) else None
+        gave_up = talk.hear() if talk.overhear(_BODY) else None
     if gave_up is None:
         fates.stake(whom)
         if not at_once:
@@ -113,7 +119,7 @@ def _send_content(talk: Conversation, outgoing: Outgoing, permit: Permit) -> Non
     if gave_up is None:
         hear_verdict(talk, outgoing, chunked=False)
     else:
-        fates.settle(whom, Phase.BODY, gave_up)
+        fates.settle(whom, _BODY, gave_up)
 
 
 def _send_chunk(talk: Conversation, outgoing: Outgoing, permit: Permit) -> None:
@@ -121,8 +127,8 @@ def _send_chunk(talk: Conversation, outgoing: Outgoing, permit: Permit) -> None:
 
     Raises `SmtpError` when the link can't go on.
     """
-    may_commit(outgoing, permit, Phase.BODY)
-    talk.overhear(Phase.BODY)
+    may_commit(outgoing, permit, _BODY)
+    talk.overhear(_BODY)
     fates, whom = outgoing.fates, outgoing.whom
     pieces = iter(outgoing.raw_pieces())
     held, left = next(pieces, b""), outgoing.size
@@ -137,7 +143,7 @@ def _send_chunk(talk: Conversation, outgoing: Outgoing, permit: Permit) -> None:
         # The last piece is kept back until the content is known to be whole.
         gave_up = talk.pour((held,)) if held else None
         if gave_up is not None:
-            _judged_too_early(talk, outgoing, gave_up, Phase.BODY)
+            _judged_too_early(talk, outgoing, gave_up, _BODY)
             return
         held = piece
     fates.stake(whom)
@@ -145,7 +151,7 @@ def _send_chunk(talk: Conversation, outgoing: Outgoing, permit: Permit) -> None:
     if gave_up is None:
         hear_verdict(talk, outgoing, chunked=True)
     else:
-        _judged_too_early(talk, outgoing, gave_up, Phase.DOT)
+        _judged_too_early(talk, outgoing, gave_up, _DOT)
 
 
 def _judged_too_early(talk: Conversation, outgoing: Outgoing, reply: Reply, phase: Phase) -> None:

@@ -50,7 +50,8 @@ def carry_chunked(
             # while it insists on TLS): so the first chunk of a link is announced before, and alone.
             course.take().in_one_chunk = True
             first.knows_chunks = footing.knows_chunks
-            talk.takes_chunks = carry_alone(talk, first, permit, announce_pipelined) and first.knows_chunks
+            was_judged = carry_alone(talk, first, permit, announce_pipelined)
+            talk.takes_chunks = was_judged and first.knows_chunks and talk.usable
             footing.knows_chunks = talk.takes_chunks or (talk.is_open and footing.knows_chunks)
         else:
             # Too large to be written blindly, or made while it is sent: a refusal is to be heard before the content.

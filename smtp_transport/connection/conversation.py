@@ -25,6 +25,9 @@ _CHUNK: Final = 262_144
 _LAST_WORDS: Final = 0.25
 """Seconds to read what a server had said before a write failed: it is already there, or it is not."""
 
+_MOMENT: Final = 0.000_1
+"""Seconds after a reply in which a look finds nothing that the reply did not bring."""
+
 _END: Final = EndOfContent()
 _END_LINE: Final = _END.to_bytes()
 
@@ -58,6 +61,7 @@ class Conversation:
         self._heard: deque[Reply] = deque()
         self._write_failure: SmtpError | None = None
         self._came: bytes | SmtpError | None = None  # what a read gave that nobody has heard yet
+        self._asked_at = 0.0  # when a leap ended with the server waiting for content
         self._closed = False
         self._is_cut_off = False
         self.takes_chunks = False
@@ -122,7 +126,7 @@ class Conversation:
 
     def leap(
         self, leap: Leap, count: int, lines: bytes, commands: Callable[[], Sequence[Command]], behind: bytes = b""
-    ) -> list[Reply] | None:
+    ) -> Sequence[Reply] | None:
         """Say commands at once and hear all of their replies, if all goes as hoped; else None, and `hear` tells each.
 
         `lines` are what the `count` `commands` write, `behind` octets of content. It is what `say` and `hear` come to:
@@ -131,10 +135,10 @@ class Conversation:
         is_plain = self.watch is None and not (self._closed or self._write_failure or self._heard)
         if not (is_plain and self._machine.may_leap(leap)):
             self.say(*commands(), behind=behind)
-            return None
-        if self._write(behind + lines if behind else lines, attentive=bool(behind)):
+        elif not self._write(behind + lines if behind else lines, attentive=bool(behind)):
+            self._machine.send(*commands())
+        else:
             return self._landed(leap, count, commands)
-        self._machine.send(*commands())
         return None
 
     def hear(self, at_least: Phase | None = None) -> Reply:
@@ -163,6 +167,11 @@ class Conversation:
         except SmtpError as error:
             raise self._broken(error, phase) from error
         return bool(self._heard) or not machine.quiet
+
+    @property
+    def was_just_asked(self) -> bool:
+        """Whether the server has asked for the content so lately that a look would find nothing."""
+        return time.monotonic() - self._asked_at < _MOMENT
 
     def has_spoken(self) -> bool:
         """Whether the server gave up on the content together with its 354: `hear` why. Raises as `overhear` does."""
@@ -237,13 +246,12 @@ class Conversation:
 
     def _write(self, data: bytes, *, attentive: bool = False) -> bool:
         """Write, piece by piece; False if it failed, which is kept."""
-        write = self._stream.write
         try:
-            for piece in (data,) if len(data) <= _CHUNK else _pieces(data):
-                if attentive:
-                    write(piece, time.monotonic() + self.patience, attentive=True)
-                else:
-                    write(piece, time.monotonic() + self.patience)
+            if len(data) <= _CHUNK and not attentive:
+                self._stream.write(data, time.monotonic() + self.patience)
+            else:
+                for piece in (data,) if len(data) <= _CHUNK else _pieces(data):
+                    self._stream.write(piece, time.monotonic() + self.patience, attentive=attentive)
         except SmtpError as error:
             # Its frames hold what was written, and that may be a password.
             self._write_failure = error.with_traceback(None)
@@ -264,7 +272,7 @@ class Conversation:
             cause = error if isinstance(error, ProtocolError) else self._write_failure or self._diagnosed(error, phase)
             raise self._broken(cause, max(phase or Phase.MAIL, at_least) if at_least else phase) from error
 
-    def _landed(self, leap: Leap, count: int, commands: Callable[[], Sequence[Command]]) -> list[Reply] | None:
+    def _landed(self, leap: Leap, count: int, commands: Callable[[], Sequence[Command]]) -> Sequence[Reply] | None:
         patience = self._final_patience if leap.is_final else self.patience
         try:
             came = self._stream.read(time.monotonic() + patience)
@@ -273,6 +281,8 @@ class Conversation:
         else:
             replies = self._machine.leapt(leap, came, count)
             if replies is not None:
+                if leap.asks:
+                    self._asked_at = time.monotonic()
                 return replies
             self._came = came
         self._machine.send(*commands())

@@ -3,6 +3,7 @@
 import time
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from smtp_transport.connection.fates import Fates
 from smtp_transport.connection.transaction import Outgoing, Server, prepare
@@ -12,32 +13,27 @@ from smtp_transport.phase import Phase
 from smtp_transport.receipt import Receipt
 
 
-class Course:
-    """Prepares mails one after the other, when their turn has come.
+@dataclass(slots=True)
+class Carried:
+    """How many mails and transactions were begun on one link."""
 
-    `room`: how many transactions may be begun on this link, which is fresh if none was begun on it before.
+    mails: int = 0
+    transactions: int = 0
+
+
+class Course:
+    """Prepares mails one after the other, when their turn has come, and counts those that are begun.
 
     A mail that cannot be sent to this server is done at once, and nobody else sees it.
     """
 
-    def __init__(
-        self,
-        transactions: Sequence[Transaction],
-        server: Server,
-        room: int | None = None,
-        *,
-        is_fresh: bool = True,
-    ) -> None:
+    def __init__(self, transactions: Sequence[Transaction], server: Server, carried: Carried) -> None:
         self._rest = iter(enumerate(transactions))
         self._server = server
-        self._room = room
-        self._is_fresh = is_fresh
+        self._most = server.limits.mails
+        self._carried = carried
         self._ready: deque[Outgoing] = deque()
         self._order: deque[Fates] = deque()
-        self.mails = 0
-        """How many mails were begun."""
-        self.transactions = 0
-        """How many transactions were begun."""
 
     def peek(self) -> Outgoing | None:
         """Give the next transaction; None if there is none, or no room for all of its mail."""
@@ -55,17 +51,17 @@ class Course:
             except SmtpError as unfit:
                 fates.fail(unfit, Phase.MAIL)
         following = ready[0]
-        if self._room is not None and following.is_first:
+        if self._most is not None and following.is_first:
             # One that needs more transactions than a fresh link allows gets them all the same: the server will say no.
-            left = self._room - self.transactions
-            return following if left >= len(ready) or (self._is_fresh and not self.transactions) else None
+            begun = self._carried.transactions
+            return following if not begun or self._most - begun >= len(ready) else None
         return following
 
     def take(self) -> Outgoing:
         """Begin the transaction that `peek` gave."""
         taken = self._ready.popleft()
-        self.transactions += 1
-        self.mails += taken.is_first
+        self._carried.transactions += 1
+        self._carried.mails += taken.is_first
         return taken
 
     def finished(self) -> list[tuple[int, Receipt]]:

@@ -10,7 +10,7 @@ from smtp_transport.config import SmtpConfig
 from smtp_transport.connection.alone import carry_one_by_one
 from smtp_transport.connection.chunked import Window, carry_chunked
 from smtp_transport.connection.conversation import Conversation
-from smtp_transport.connection.course import Course
+from smtp_transport.connection.course import Carried, Course
 from smtp_transport.connection.footing import Footing
 from smtp_transport.connection.lockstep import announce_in_lockstep
 from smtp_transport.connection.opening import Opened, begin
@@ -62,14 +62,12 @@ class Connection:
     """A link that is greeted, encrypted and authenticated as its configuration asks. Made by `open` or `over`."""
 
     def __init__(self, talk: Conversation, config: SmtpConfig, opened: Opened) -> None:
-        self.delivered = 0
-        """How many mails were begun on this link."""
         self._talk = talk
         self._config = config
         self._opened = opened
         is_proven = talk.tls_version is not None and config.tls_config.proves_server
         self._server = Server.of(opened.capabilities, config.max_message_size, under_tls=is_proven)
-        self._transactions = 0
+        self._carried = Carried()
         self._window = Window(config.window_mails, config.window_octets)
         self.footing = Footing()
         """What the server has proven; links to the same server may share one."""
@@ -115,6 +113,11 @@ class Connection:
         return self._talk.watch.id if self._talk.watch is not None else ""
 
     @property
+    def delivered(self) -> int:
+        """How many mails were begun on this link."""
+        return self._carried.mails
+
+    @property
     def usable(self) -> bool:
         """Whether a mail can be sent on this link, as far as this side knows."""
         return self._talk.usable and not self.is_spent
@@ -132,7 +135,7 @@ class Connection:
     @property
     def _room(self) -> int | None:
         most = self._server.limits.mails
-        return None if most is None else most - self._transactions
+        return None if most is None else most - self._carried.transactions
 
     @property
     def capabilities(self) -> Capabilities:
@@ -184,8 +187,8 @@ class Connection:
         self._close_if_broken()
         if not self.usable:
             return
-        mode, had = self.mode, (self.delivered, self._transactions)
-        course = Course(transactions, self._server, self._room, is_fresh=not self._transactions)
+        mode, begun = self.mode, self._carried.mails
+        course = Course(transactions, self._server, self._carried)
         steps = self._carry(mode, course, permit)
         trouble: SmtpError | None = None
         watch = self._talk.watch
@@ -197,7 +200,6 @@ class Connection:
                 # The permit failed, or a signal's handler raised: nobody knows how far the conversation came.
                 self.close()
                 raise
-            self.delivered, self._transactions = had[0] + course.mails, had[1] + course.transactions
             if not goes_on:
                 self._close_if_broken()
             for told in course.finished():
@@ -208,7 +210,7 @@ class Connection:
                 if watch is not None:
                     watch.delivered(receipt)
                 yield told
-        if trouble is None and course.mails:
+        if trouble is None and self._carried.mails > begun:
             self.footing.went_well()
 
     def command(self, command: Command) -> Reply:

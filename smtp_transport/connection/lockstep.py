@@ -40,11 +40,11 @@ def announce_in_lockstep(talk: Conversation, outgoing: Outgoing) -> bool:
 def _name(talk: Conversation, outgoing: Outgoing, lines: list[bytes]) -> bool:
     """Say each RCPT; True if one was accepted."""
     leap = NAMED
-    for number, (position, line) in enumerate(zip(outgoing.whom, lines, strict=True)):
+    for number, line in enumerate(lines):
         if talk.leap(leap, 1, line, lambda: (outgoing.announcement.rcpts[number],)) is None:  # noqa: B023 - called now or never
             reply = talk.hear()
             if not reply.is_positive:
-                outgoing.fates.settle((position,), Phase.RCPT, reply)
+                outgoing.fates.settle((outgoing.whom[number],), Phase.RCPT, reply)
                 continue
         leap = NAMED_TOO
     return leap is NAMED_TOO

@@ -6,7 +6,6 @@ RFC 2920 section 3.1 lets the content be the first of a group, and DATA the last
 import enum
 from collections.abc import Iterator
 from contextlib import suppress
-from functools import partial
 from typing import Final
 
 from smtp_transport.connection.alone import MOST_AT_ONCE, carry_alone, fall, hear_verdict, look_back, may_commit
@@ -37,6 +36,11 @@ class _Heard(enum.Enum):
     NOTHING = "nothing: the server gave up on the content, or is gone"
     VERDICT = "the content"
     ALL = "the content and the next mail's announcement, whose content is waited for"
+
+
+_NOTHING, _VERDICT, _ALL = _Heard
+_BODY: Final = Phase.BODY  # an enum takes its time to look a member up
+_DOT: Final = Phase.DOT
 
 
 def carry_streamed(talk: Conversation, course: Course, permit: Permit) -> Iterator[None]:
@@ -78,11 +82,11 @@ def _go_on(talk: Conversation, course: Course, outgoing: Outgoing, permit: Permi
     except SmtpError as error:
         fall(talk, outgoing, error)
         return None
-    is_waited_for = heard is _Heard.ALL
-    if following is not None and heard is not _Heard.NOTHING:
+    is_waited_for = heard is _ALL
+    if following is not None and heard is not _NOTHING:
         course.take()
         try:
-            if heard is _Heard.VERDICT:
+            if heard is _VERDICT:
                 is_waited_for = hear_announcement(talk, following, announcement(following)).is_ready_for_data
             if not is_waited_for:
                 look_back(talk)
@@ -111,31 +115,32 @@ def _send(talk: Conversation, outgoing: Outgoing, following: Outgoing | None, pe
 
     Raises `SmtpError` when the link can't go on.
     """
-    commands = partial(_commands, following)
     if not outgoing.is_wanted:
         # The server refused everyone and asked for the content all the same: an empty one ends it and reaches nobody.
         # All fates are known, so that even a link which breaks here takes nothing from this mail.
         with suppress(SmtpError):
-            talk.say(*commands())
+            talk.say(*_commands(following))
             talk.hear()
-        return _Heard.VERDICT if talk.is_open else _Heard.NOTHING
+        return _VERDICT if talk.is_open else _NOTHING
     # There is no way back from 354 but to leave: every line is content until the dot.
-    may_commit(outgoing, permit, Phase.BODY)
-    if talk.overhear(Phase.BODY):
-        # What was said before the content is no reply to it.
-        outgoing.fates.settle(outgoing.whom, Phase.BODY, talk.hear())
-        return _Heard.NOTHING
+    may_commit(outgoing, permit, _BODY)
+    # What was said before the content is no reply to it. If it comes all the same, the replies behind it are shifted,
+    # and the last, which is to ask for the next content, shows it: so right after the 354 nobody needs to look.
+    if not (following is not None and talk.was_just_asked) and talk.overhear(_BODY):
+        outgoing.fates.settle(outgoing.whom, _BODY, talk.hear())
+        return _NOTHING
     outgoing.fates.stake(outgoing.whom)
     content = b"".join(outgoing.pieces())
     if following is None:
-        replies = talk.leap(ENDED, 1, _END, commands, content)
+        replies = talk.leap(ENDED, 1, _END, lambda: _commands(None), content)
     else:
-        replies = talk.leap(FOLLOWED, len(following.whom) + _BESIDES, _END + following.head + DATA, commands, content)
+        count, lines = len(following.whom) + _BESIDES, _END + following.head + DATA
+        replies = talk.leap(FOLLOWED, count, lines, lambda: _commands(following), content)
     if replies is None:
         hear_verdict(talk, outgoing, chunked=False)
-        return _Heard.VERDICT
-    outgoing.fates.settle(outgoing.whom, Phase.DOT, replies[0])
-    return _Heard.ALL
+        return _VERDICT
+    outgoing.fates.settle(outgoing.whom, _DOT, replies[0])
+    return _ALL
 
 
 def _commands(following: Outgoing | None) -> tuple[Command, ...]:

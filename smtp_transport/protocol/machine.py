@@ -7,7 +7,7 @@ Replies belong to commands in order. What the server may not do ends the convers
 
 import enum
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final, NamedTuple
@@ -269,7 +269,7 @@ class Machine:
             and not (self._lmtp or self._awaited)
         )
 
-    def leapt(self, leap: Leap, data: bytes, count: int) -> list[Reply] | None:
+    def leapt(self, leap: Leap, data: bytes, count: int) -> Sequence[Reply] | None:
         """Give the replies to commands that were not told to `send`, if they are `count` and what was hoped for.
 
         Otherwise None, and nothing has happened: tell `send` the commands and `feed` these bytes.

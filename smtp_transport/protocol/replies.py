@@ -5,6 +5,7 @@ same `ProtocolError`. Nothing grows without bound.
 """
 
 import re
+from collections.abc import Sequence
 from typing import Final, cast
 
 from smtp_transport.errors import ErrorKind, ProtocolError
@@ -30,18 +31,21 @@ _STRANGERS: Final = (
 _KNOWN: Final = 64
 """Lines that a reader knows by heart: a server says the same few again and again."""
 _KNOWN_LINE: Final = 128
+_KNOWN_GROUP: Final = 512
+"""Octets of a line that is kept, and of replies that come together."""
 
 
 class ReplyReader:
     """Collects bytes until replies are complete."""
 
-    __slots__ = ("_code", "_failure", "_known", "_rest", "_texts", "idle")
+    __slots__ = ("_code", "_failure", "_groups", "_known", "_rest", "_texts", "idle")
 
     def __init__(self) -> None:
         self._rest = b""
         self._code = 0
         self._texts: list[str] = []
         self._known: dict[bytes, Reply] = {}
+        self._groups: dict[bytes, Sequence[Reply]] = {}
         self._failure: ProtocolError | None = None
         # A field, because it is asked for several times with every reply.
         self.idle = True
@@ -78,7 +82,7 @@ class ReplyReader:
             self.idle = not self._rest and not self._texts and self._failure is None
         return replies
 
-    def agreed(self, data: bytes, count: int, *, asks: bool = False) -> list[Reply] | None:
+    def agreed(self, data: bytes, count: int, *, asks: bool = False) -> Sequence[Reply] | None:
         """Give the replies if these bytes are so many of one line each, all 2xx; with `asks` 354 stands last.
 
         Otherwise None, and nothing was taken. What `feed` gives for these bytes is the same.
@@ -86,21 +90,49 @@ class ReplyReader:
         if not self.idle:
             return None
         if count == 1:
-            known = self._known.get(data[:-1])
-            if known is not None and data.endswith(b"\n"):
-                return [known] if (known.code == 354 if asks else known.code < 300) else None
+            known = self._groups.get(data)
+            if known is not None:
+                return known if (known[0].code == 354) is asks else None
+        elif asks:
+            # Only the verdict, which stands first, is another each time.
+            first, _, rest = data.partition(b"\n")
+            ending = self._groups.get(rest)
+            if ending is not None and len(ending) == count - 1 and ending[-1].code == 354:
+                verdict = self._known.get(first) or self._alone(first)
+                return [verdict, *ending] if verdict is not None and verdict.code < 300 else None
+        return self._agreed(data, count, asks=asks)
+
+    def _agreed(self, data: bytes, count: int, *, asks: bool) -> Sequence[Reply] | None:
         lines = data.split(b"\n")
         if lines.pop() or len(lines) != count or data.count(b"\n2") + data.startswith(b"2") != count - asks:
             return None
-        replies = list(map(self._known.get, lines))
-        if not all(replies):
-            try:
-                # One that goes on (250-) would begin a longer reply.
-                replies = [None if line[3:4] == b"-" else self._known.get(line) or self._take(line) for line in lines]
-            except ProtocolError:
+        found = list(map(self._known.get, lines))
+        if not all(found):
+            found = [self._known.get(line) or self._alone(line) for line in lines]
+            if not all(found):
                 return None
-        found = cast("list[Reply]", replies)
-        return found if all(replies) and (not asks or found[-1].code == 354) else None
+        replies = cast("list[Reply]", found)
+        if asks and replies[-1].code != 354:
+            return None
+        if count == 1:
+            self._remember(data, replies)
+        elif asks:
+            self._remember(data.partition(b"\n")[2], replies[1:])
+        return replies
+
+    def _alone(self, line: bytes) -> Reply | None:
+        """Give the reply that this line is by itself; None if it is none, or would begin a longer one (250-)."""
+        try:
+            return None if line[3:4] == b"-" else self._take(line)
+        except ProtocolError:
+            return None
+
+    def _remember(self, octets: bytes, replies: Sequence[Reply]) -> None:
+        if len(octets) > _KNOWN_GROUP:
+            return
+        if len(self._groups) == _KNOWN:
+            self._groups.clear()
+        self._groups[octets] = replies
 
     def _take(self, line: bytes) -> Reply | None:
         _check_length(line)

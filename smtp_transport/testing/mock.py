@@ -220,7 +220,7 @@ class _ImaginedConnection(Connection):
 
     def deliver(self, transactions: Sequence[Transaction], permit: Permit) -> Iterator[tuple[int, Receipt]]:
         for position, transaction in enumerate(transactions):
-            self.delivered += 1
+            self._carried.mails += 1
             if position in permit((position,)):
                 yield position, self._meet(SentMail.of(transaction))
                 continue

@@ -6,8 +6,9 @@ import pytest
 
 from smtp_transport.errors import CancelledError, ErrorKind
 from smtp_transport.phase import Phase
+from smtp_transport.receipt import Receipt
 from tests.protocol.mails import BOB, CAT, CONTENT, GO, MAIL, OK, QUEUED, WHOLE, Start, facts, receipts
-from tests.protocol.script import Fault, Step, make_transaction
+from tests.protocol.script import Fault, Played, Step, make_transaction
 
 FAST = {"offers": ("PIPELINING",), "mode": "streamed"}
 UNTIL_DOT: tuple[Step, ...] = WHOLE[:8]
@@ -187,3 +188,48 @@ def test_each_recipient_has_its_own_fate_in_the_stream(play: Start) -> None:
     played = play(*mixed, *mixed, **FAST)
     for receipt in receipts(played.connection, both, both):
         assert facts(receipt) == [("bob", Phase.RCPT, 450), ("cat", Phase.DOT, 250)]
+
+
+TOGETHER: tuple[Step, ...] = (MAIL, BOB, "DATA", OK + OK + GO)
+STRAYS = [b"250 2.0.0 stray\r\n", b"554 5.6.0 filtered\r\n", b"354 go on\r\n", b"noise\r\n"]
+
+
+def sent_beside(stray: bytes, play: Start) -> tuple[Played, list[Receipt]]:
+    """Have the server say this unasked, between its 354 and the content, with another mail to follow."""
+    behind = (CONTENT, ".", *TOGETHER[:3], QUEUED + OK + OK + GO)
+    played = play(*TOGETHER, *behind, **FAST)
+
+    def permit(positions: Sequence[int]) -> Collection[int]:
+        if 0 in positions:
+            played.stream._steps.insert(0, stray)
+        return positions
+
+    return played, [receipt for _, receipt in played.connection.deliver([make_transaction()] * 2, permit)]
+
+
+@pytest.mark.parametrize("stray", STRAYS)
+def test_a_reply_that_comes_right_before_the_content_is_found_out_by_what_follows(
+    play: Start, stray: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """NF-REL-03."""
+    monkeypatch.setattr("smtp_transport.connection.conversation._MOMENT", 60.0)
+    played, given = sent_beside(stray, play)
+    assert facts(given[0]) == IN_DOUBT, "neither accepted nor refused: the reply was none to this mail"
+    assert [fact for receipt in given[1:] for fact in facts(receipt) if fact[1] >= Phase.BODY] == []
+    assert played.stream.written.count(b"\r\n.\r\n") == 1
+    assert played.stream.closed
+    played.stream._steps.clear()
+    played.stream._unmatched = b""
+
+
+@pytest.mark.parametrize("stray", STRAYS)
+def test_a_reply_that_came_while_permission_took_its_time_leaves_no_doubt(
+    play: Start, stray: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("smtp_transport.connection.conversation._MOMENT", 0.0)
+    played, (receipt, *_) = sent_beside(stray, play)
+    code = 554 if stray.startswith(b"554") else None
+    assert facts(receipt) == [("bob", Phase.BODY, code)]
+    assert not played.stream.written.endswith(b"\r\n.\r\n")
+    assert played.stream.closed
+    played.stream._steps.clear()

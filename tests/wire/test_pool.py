@@ -172,10 +172,10 @@ def test_lifetimes_are_spread(pool_of, server, clock):
 def test_a_connection_that_carried_its_number_of_mails_is_retired(pool_of, server):
     pool = pool_of(server, max_messages=2)
     with pool.acquire() as lease:
-        lease.connection.delivered = 1
+        lease.connection._carried.mails = 1
     assert counts(pool) == (1, 0, 0)
     with pool.acquire() as lease:
-        lease.connection.delivered = 2
+        lease.connection._carried.mails = 2
     assert counts(pool) == (0, 0, 0)
     assert server.conversations[0].verbs[-1] == "QUIT"
 

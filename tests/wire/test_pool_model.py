@@ -44,7 +44,7 @@ class PoolAgainstModel(RuleBasedStateMachine):
     @rule(data=st.data(), breaks=st.booleans(), mails=st.integers(0, 2))
     def release(self, data, breaks, mails):
         lease = self.leases.pop(data.draw(st.integers(0, len(self.leases) - 1)))
-        lease.connection.delivered += mails
+        lease.connection._carried.mails += mails
         if breaks:
             lease.connection.close()
         lease.release()

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from mailworker.fleet.names import Read, Run, UnreadableKeyError, number_in
 
-_HOLDS = re.compile(r"([0-9]{1,9})/[0-9]{1,9}/[0-9]{1,18}")
+_HOLDS = re.compile(r"([0-9]{1,5})/[0-9]{1,5}/[0-9]{1,13}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 _NAME = re.compile(r"[A-Za-z0-9_.:@/-]{1,255}")
-_NUMBER = re.compile(r"[0-9]{1,18}")
+# No more than anything can be that is counted or timed, as parts/sound.lua has it.
+_NUMBER = re.compile(r"[0-9]{1,13}")
 
 Run = Callable[[str, Sequence[str], Sequence[bytes | str | int]], Any]
 """Runs a script of `mailworker.scripts` with these keys and arguments, and gives what it answers."""

@@ -3,7 +3,17 @@
 import pytest
 from redis import Redis
 
-from mailworker.fleet import Breaker, BreakerPolicy, BreakerState, Bucket, FleetKeys, Limiter, Links, Tokens
+from mailworker.fleet import (
+    Breaker,
+    BreakerPolicy,
+    BreakerState,
+    Bucket,
+    FleetKeys,
+    Limiter,
+    Links,
+    Tokens,
+    UnreadableKeyError,
+)
 from mailworker.ledger import LedgerError, Server
 from mailworker.mending import Mender
 
@@ -86,7 +96,65 @@ def test_a_field_that_is_no_number_stops_nobody(mender: Mender, redis: Redis, ke
     work(mender)
 
 
-@pytest.mark.parametrize("value", [*NUMBERS, "9.9.9", "99999999999999999999"])
+ABSURD = "9" * 18
+COUNTED = {
+    BREAKER: ("epoch", "till", "since", "opened", "successes"),
+    LESSON: ("rate", "at", "ceiling", "hold", "tat", "s1700000000"),
+    MOST: ("most", "at"),
+    TOKEN: ("version", "ends", "lives", "leave", "hold", "renewed"),
+}
+
+
+@pytest.mark.parametrize("value", [ABSURD, "1" + "0" * 13])
+@pytest.mark.parametrize(("key", "field"), [(key, field) for key, fields in COUNTED.items() for field in fields])
+def test_a_number_that_cannot_be_is_mended_as_what_is_none(
+    mender: Mender, redis: Redis, key: str, field: str, value: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    sane = {BREAKER: {"state": "open"}, LESSON: {"rate": 10_000_000}, MOST: {"most": 2}}.get(key, {})
+    redis.hset(key, mapping=sane | {field: value})
+    work(mender)
+    (record,) = caplog.records
+    assert record.getMessage().startswith(f"{key} made no sense")
+    assert value.encode() not in redis.hvals(key)
+    assert breaker(mender).report().opened == 0
+    Limiter(mender.run, mender.read, KEYS, "one").lesson(RELAY)
+    Links(mender.run, mender.read, (LEASES, LINKS, MOST), 3).report()
+
+
+@pytest.mark.parametrize("value", [f"{ABSURD}/1/1", "100000/1/1", f"1/{ABSURD}/1", f"1/1/{ABSURD}"])
+def test_connections_that_cannot_be_are_nobody_s(mender: Mender, redis: Redis, value: str) -> None:
+    links = Links(mender.run, mender.read, (LEASES, LINKS, MOST), 3)
+    redis.hset(LINKS, "other", value)
+    with pytest.raises(UnreadableKeyError):
+        links.report()
+    assert links.lease("one", 3, 20_000).links == 3
+    assert links.report().holders == {"one": 3}
+
+
+@pytest.mark.parametrize(("key", "field"), [(BREAKER, "till"), (TOKEN, "leave"), (TOKEN, "hold"), (TOKEN, "renewed")])
+def test_nobody_waits_for_years(mender: Mender, redis: Redis, key: str, field: str) -> None:
+    """A moment that may be written, but that nothing of ours can be told to wait for."""
+    sane = {BREAKER: {"state": "open"}, TOKEN: {"version": 3, "fetcher": "another"}}[key]
+    redis.hset(key, mapping=sane | {field: 9_000_000_000_000})
+    admission = breaker(mender).admit("one")
+    assert (admission.state, admission.wait_ms) == (BreakerState.CLOSED, 0)
+    assert Tokens(mender.run, TOKEN).take("one", 3 if field == "renewed" else None, 1, 1).state == "refresh"
+
+
+def test_what_a_relay_stands_grows_again_whatever_was_written_beside_it(mender: Mender, redis: Redis) -> None:
+    redis.hset(MOST, mapping={"most": 1, "at": ABSURD})
+    assert Links(mender.run, mender.read, (LEASES, LINKS, MOST), 3).lease("one", 3, 20_000).links == 3
+
+
+def test_a_token_that_is_said_to_live_for_ever_is_kept_as_long_as_any(mender: Mender, redis: Redis) -> None:
+    tokens = Tokens(mender.run, TOKEN)
+    assert tokens.take("one", None, 20_000, 1).state == "refresh"
+    assert tokens.keep(0, b"sealed", 10**15, was_refused=False)
+    assert tokens.take("two", None, 20_000, 1).state == "held"
+    assert int(redis.hget(TOKEN, "lives") or 0) == 100 * 86_400_000
+
+
+@pytest.mark.parametrize("value", [*NUMBERS, "9.9.9", "9" * 20, "9" * 18])
 @pytest.mark.parametrize("field", ["slot", "garbage", "tat"])
 def test_a_limit_whose_counts_make_no_sense_counts_as_used_up(
     mender: Mender, redis: Redis, field: str, value: str, caplog: pytest.LogCaptureFixture

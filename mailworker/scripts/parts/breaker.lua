@@ -4,9 +4,12 @@
 local LONG = 60000
 
 local function read_breaker(key)
-  local state, epoch, till, since, held = unpack(redis.call('HMGET', key, 'state', 'epoch', 'till', 'since', 'held'))
+  local state, epoch, till, since, held, opened, successes =
+    unpack(redis.call('HMGET', key, 'state', 'epoch', 'till', 'since', 'held', 'opened', 'successes'))
   if state and state ~= 'closed' and state ~= 'open' and state ~= 'half_open' then error('UNSOUND') end
-  return {state = state or 'closed', epoch = sound(epoch, 0), till = sound(till, 0), since = sound(since, 0),
+  sound(opened)
+  sound(successes)
+  return {state = state or 'closed', epoch = sound(epoch, 0), till = sound(till, 0, A_WHILE), since = sound(since, 0),
     held = held == '1'}
 end
 

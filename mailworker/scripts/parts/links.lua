@@ -18,7 +18,7 @@ end
 local function most_links(learnt, configured)
   local most, at = unpack(redis.call('HMGET', learnt, 'most', 'at'))
   if not most then return configured end
-  most = sound(most) + math.floor(math.max(0, NOW - sound(at, NOW)) / QUIET)
+  most = sound(most) + math.floor(math.max(0, NOW - sound(at, NOW, A_WHILE)) / QUIET)
   if most >= configured then redis.call('DEL', learnt) end
   return math.min(most, configured)
 end
@@ -35,6 +35,7 @@ local function look_around(held, who)
     local its, wants, when = string.match(flat[n + 1], '^(%d+)/(%d+)/(%d+)$')
     if not its then error('UNSOUND') end
     its, wants, when = sound(its), sound(wants), sound(when)
+    if its > MOST_LINKS or wants > MOST_LINKS then error('UNSOUND') end
     if flat[n] ~= who then
       seen.others = seen.others + its
       local waits = its == 0 and wants > 0

@@ -7,7 +7,8 @@ local KEPT = 100 * 86400000 -- a refresh token that was replaced must not be los
 redis.call('HDEL', KEYS[1], '') -- needs no memory: from here on a full server refuses nothing to this script
 if tonumber(redis.call('HGET', KEYS[1], 'version') or 0) ~= tonumber(ARGV[1]) then return 0 end
 redis.call('HDEL', KEYS[1], 'fetcher', 'leave', 'hold', 'reason', 'renewed')
-redis.call('HSET', KEYS[1], 'version', ARGV[1] + 1, 'blob', ARGV[2], 'lives', ARGV[3], 'ends', int(NOW + ARGV[3]))
+local lives = math.min(ARGV[3], KEPT)
+redis.call('HSET', KEYS[1], 'version', ARGV[1] + 1, 'blob', ARGV[2], 'lives', int(lives), 'ends', int(NOW + lives))
 if ARGV[4] == '1' then redis.call('HSET', KEYS[1], 'renewed', int(NOW)) end
 redis.call('PEXPIRE', KEYS[1], KEPT)
 return ARGV[1] + 1

@@ -9,7 +9,7 @@ redis.call('HDEL', KEYS[1], '') -- needs no memory: from here on a full server r
 local version, blob, ends, lives, fetcher, leave, hold, reason, renewed =
   unpack(redis.call('HMGET', KEYS[1], 'version', 'blob', 'ends', 'lives', 'fetcher', 'leave', 'hold', 'reason', 'renewed'))
 version, ends, lives = sound(version, 0), sound(ends, 0), sound(lives, 0)
-leave, hold, renewed = sound(leave, 0), sound(hold, 0), sound(renewed, 0)
+leave, hold, renewed = sound(leave, 0, A_WHILE), sound(hold, 0, A_WHILE), sound(renewed, 0, A_WHILE)
 local is_refused = refused ~= '' and tonumber(refused) == version
 local works = blob and NOW < ends and not is_refused
 

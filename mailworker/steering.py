@@ -192,7 +192,7 @@ def _limits_of(relay: RelaySettings) -> Iterator[str]:
     cap = _cap_today(relay)
     if cap is not None:
         yield f"{cap} today, warming up"
-    yield from (f"{limit.rate} to {limit.domain}" for limit in relay.domain_limits)
+    yield from map(str, relay.domain_limits)
 
 
 def _cap_today(relay: RelaySettings) -> int | None:

@@ -172,4 +172,13 @@ def test_all_that_bounds_a_relay_today_is_told(monkeypatch):
         monkeypatch.setenv(f"MAILWORKER_RELAYS__DEFAULT__{name}", value)
     app.forget_runtime()
     (relay,) = json.loads(run("relay", "list", "--json")).values()
-    assert relay["limits"] == ["1000/day", "5 today, warming up", "20/s to gmail.com"]
+    assert relay["limits"] == ["1000/day", "5 today, warming up", "gmail.com 20/s"]
+
+
+def test_limits_of_domains_are_told_as_they_are_written(monkeypatch):
+    written = "gmail.com 20/s, * 100/min"
+    monkeypatch.setenv("MAILWORKER_RELAYS__DEFAULT__DOMAIN_LIMITS", written)
+    app.forget_runtime()
+    (relay,) = json.loads(run("relay", "list", "--json")).values()
+    assert ", ".join(relay["limits"]) == written
+    assert f"MAILWORKER_RELAYS__DEFAULT__DOMAIN_LIMITS={written}\n" in run("config", "show")

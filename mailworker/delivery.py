@@ -346,7 +346,7 @@ class Drain:
             self.tools.watcher.settled(told, states)
         for settlement, state in zip(told, states, strict=True):
             if state != _SENT:
-                logger.info("mail %s attempt %d: %s", settlement.claim.id, settlement.claim.attempts, state)
+                logger.info("mail %s attempt %d: %s", settlement.claim.id, settlement.attempts, state)
         self._sent.add(settlement.claim.id for settlement, state in zip(told, states, strict=True) if state == _SENT)
         self.settled += len(told)
         told.clear()

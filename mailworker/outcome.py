@@ -48,10 +48,9 @@ def open_said(blob: bytes, mail_id: str, recipients: int, keys: KeyRing) -> list
 
 
 def note_of(attempt: int, fate: str, said: Said, mail_id: str, keys: KeyRing, relay: str = "") -> str:
-    """Write a line for the history: an attempt, by which relay, what came of it, and under seal what was said."""
-    line: dict[str, Any] = {"attempt": attempt, "relay": relay, "fate": fate, "code": said.code}
-    if not relay:
-        del line["relay"]
+    """Write a line for the history: an attempt (0: none), by which relay, what came of it; under seal what was said."""
+    line: dict[str, Any] = {name: told for name, told in (("attempt", attempt), ("relay", relay)) if told}
+    line |= {"fate": fate, "code": said.code}
     if said.text:
         sealed = keys.seal(said.text.encode("utf-8", "replace"), mail_id, "note")
         line["sealed"] = base64.b64encode(sealed).decode("ascii")

@@ -228,7 +228,7 @@ class Settlement:
     pending ones are due again. `told`, `error`, `note`: for the record, empty for nothing: what servers said,
     sealed; why, in words of our own; one short line, a JSON object that is not empty, to which the ledger adds `at`,
     the time. `is_possible_duplicate`: the attempt may have delivered, and the mail will be sent again.
-    `relay`: by which it went; "": by none.
+    `relay`: by which it went; "": by none. `is_untried`: nothing was tried, so that no attempt is counted.
     """
 
     claim: Claim
@@ -239,6 +239,12 @@ class Settlement:
     note: str = field(default="", repr=False)
     is_possible_duplicate: bool = False
     relay: str = ""
+    is_untried: bool = False
+
+    @property
+    def attempts(self) -> int:
+        """How often the mail was tried by now."""
+        return self.claim.attempts - self.is_untried
 
     def __post_init__(self) -> None:
         """Refuse verdicts that fit no recipient, and a note that would break the history."""
@@ -246,6 +252,8 @@ class Settlement:
             raise ValueError("letters are one of - p d b i for each recipient")
         if not 0 <= self.delay_ms <= _LATEST:
             raise ValueError("a delay is out of range")
+        if self.is_untried and self.is_possible_duplicate:
+            raise ValueError("what was not tried is no duplicate")
         if self.note and (not self.note.startswith('{"') or "\n" in self.note):
             raise ValueError("a note is one line, a JSON object")
 

@@ -94,6 +94,7 @@ def settlement_of(mail: Mail, verdicts: Sequence[Verdict], terms: Terms, relay: 
             verdict.fate is Fate.IN_DOUBT and letters[place] == Fate.DEFERRED.value for place, verdict in fates
         ),
         relay=relay,
+        is_untried=not verdicts,
     )
 
 
@@ -108,7 +109,7 @@ def nobody_there(mail: Mail, verdicts: Sequence[Verdict]) -> list[tuple[str, str
 
 
 def _note(claim: Claim, worst: Verdict, keys: KeyRing, relay: str) -> str:
-    return note_of(claim.attempts, worst.fate.name.lower(), _said(worst), claim.id, keys, relay)
+    return note_of(claim.attempts if relay else 0, worst.fate.name.lower(), _said(worst), claim.id, keys, relay)
 
 
 def _reason(claim: Claim, worst: Verdict, *, is_last: bool) -> str:

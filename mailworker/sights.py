@@ -54,7 +54,7 @@ class Sight:
         )
         count = len(letters)
         return cls(
-            claim.id, claim.attempts, at, claim.envelope, count, state, letters, verdict.told, verdict.error,
+            claim.id, verdict.attempts, at, claim.envelope, count, state, letters, verdict.told, verdict.error,
             verdict.delay_ms,
         )  # fmt: skip
 

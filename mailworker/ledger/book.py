@@ -353,7 +353,7 @@ def _verdicts(settlements: Sequence[Settlement]) -> Iterator[bytes | str | int]:
     for verdict in settlements:
         yield from (verdict.claim.id, verdict.claim.fence, verdict.letters, verdict.delay_ms)
         yield from (verdict.told, _octets(verdict.error[:_MOST_ERROR]), _octets(verdict.note))
-        yield from (int(verdict.is_possible_duplicate), verdict.relay)
+        yield from (2 if verdict.is_untried else int(verdict.is_possible_duplicate), verdict.relay)
 
 
 def _left(deadline: float | None) -> float:

@@ -10,7 +10,9 @@ import pytest
 from mailworker.ledger import LedgerUnavailableError, Server
 from mailworker.outcome import open_said
 from mailworker.policy.addresses import leads_nowhere
+from mailworker.report import report_on
 from mailworker.sealing import KeyRing, new_key
+from mailworker.sights import Sight
 from mailworker.suppression import Entry, Suppressions
 from smtp_transport.phase import Phase
 from smtp_transport.receipt import Receipt, RecipientReceipt
@@ -18,6 +20,7 @@ from smtp_transport.reply import Reply
 from tests.delivery.test_drain import LANE, OK, Desk, client, desk, receipt  # noqa: F401 - fixtures
 
 if TYPE_CHECKING:
+    from mailworker.record import Settlement
     from smtp_transport.envelope import Transaction
 
 ANN, BOB, EVE = "ann@example.org", "bob@example.org", "eve@example.org"
@@ -62,8 +65,33 @@ def test_a_mail_to_nobody_else_is_over_at_once_and_the_relay_hears_nothing(desk,
     assert desk.wire.sent == [(BOB,)]
     assert [desk.state(mail) for mail in (*mails, *sent)] == ["dead", "dead", "dead", "sent"]
     record = desk.ledger.read(mails[0])
-    assert (record.error, record.attempts) == ("suppressed", 1)
+    assert record.error == "suppressed"
     assert open_said(record.told, mails[0], 1, desk.keys)[0].text.startswith("suppressed: asked us to stop, since ")
+
+
+def test_a_mail_that_was_not_tried_counts_no_attempt(desk, listed):  # noqa: F811
+    listed.add(None, [Entry(ANN, "asked us to stop")])
+    seen: list[Settlement] = []
+    settle = desk.ledger.settle
+    desk.ledger.settle = lambda lane, told: (seen.extend(told), settle(lane, told))[1]
+    (mail,) = desk.accept(ANN)
+    desk.drain()
+    report = report_on(desk.ledger.read(mail), desk.keys)
+    assert (report.state, report.attempts, report.relay) == ("dead", 0, "")
+    assert [set(note) for note in report.history] == [{"at", "fate", "code", "text"}]
+    assert [Sight.of_settlement(told, "dead", 0).attempts for told in seen] == [0]
+
+
+def test_of_a_mail_that_is_suppressed_later_only_the_attempts_that_were_made_count(desk, listed):  # noqa: F811
+    desk.wire.script = replies(ann=Reply(450, "4.2.1"))
+    (mail,) = desk.accept(ANN)
+    desk.drain()
+    listed.add(None, [Entry(ANN, "asked us to stop")])
+    desk.redis.zadd(f"mw:{{{LANE}}}:due", {mail: 0})
+    desk.ledger.sweep(LANE)
+    desk.drain()
+    record = desk.ledger.read(mail)
+    assert (record.state.value, record.attempts, record.relay) == ("dead", 1, "default")
 
 
 def test_what_becomes_of_the_others_is_theirs_alone(desk, listed):  # noqa: F811

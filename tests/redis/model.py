@@ -258,12 +258,18 @@ class LedgerMachine(RuleBasedStateMachine):
             mail.is_lease_over = False
 
     @precondition(lambda self: self.claims)
-    @rule(choice=CHOICES, letters=st.text("-pdbi", min_size=3, max_size=3), is_duplicate=st.booleans())
-    def settle(self, choice: int, letters: str, *, is_duplicate: bool) -> None:
+    @rule(
+        choice=CHOICES,
+        letters=st.text("-pdbi", min_size=3, max_size=3),
+        how=st.sampled_from(["", "is_untried", "is_possible_duplicate"]),
+    )
+    def settle(self, choice: int, letters: str, how: str) -> None:
         claim, mail = self.some_claim(choice)
         letters = letters[: len(claim.recipients)]
-        verdict = Settlement(claim, letters, delay_ms=10**9, note='{"n":1}', is_possible_duplicate=is_duplicate)
-        assert self.ledger.settle(LANE, [verdict]) == (self.settled(claim, mail, letters, is_duplicate=is_duplicate),)
+        verdict = Settlement(claim, letters, delay_ms=10**9, note='{"n":1}', **({how: True} if how else {}))
+        (state,) = self.ledger.settle(LANE, [verdict])
+        mail.attempts -= how == "is_untried" and mail.owns(claim)
+        assert state == self.settled(claim, mail, letters, is_duplicate=how == "is_possible_duplicate")
 
     @precondition(lambda self: self.claims)
     @rule(

@@ -1,5 +1,5 @@
 -- Write verdicts. `arg`: where the nine fields of the first mail stand; `key`: its record. What is common comes at the end.
-local FIELDS = 9
+local FIELDS, ADDS = 9, {['1'] = {'possible_duplicates', 1}, ['2'] = {'attempts', -1}}
 
 local function settle_all(key, arg, mails, keep)
   local answer, let_go, counted, is_news = {}, {}, {}, false
@@ -14,7 +14,7 @@ local function settle_all(key, arg, mails, keep)
     return 'deferred'
   end
 
-  local function settle(record, id, fence, letters, delay, told, err, line, is_duplicate, relay)
+  local function settle(record, id, fence, letters, delay, told, err, line, how, relay)
     local state, held, before, expires, callbacks, files =
       fields_of(record, 'state', 'fence', 'recipients', 'expires', 'callbacks', 'files')
     local is_same_fence = held == fence
@@ -25,10 +25,8 @@ local function settle_all(key, arg, mails, keep)
     local after, is_delivered = merge(before, letters, is_owner)
     local is_over = not string.find(after, 'p')
     is_news = is_news or is_delivered
-    if is_owner and is_duplicate == '1' then
-      add(record, 'possible_duplicates', 1)
-      count('possible_duplicates')
-    end
+    if is_owner and how == '1' then count('possible_duplicates') end
+    if is_owner and ADDS[how] then add(record, unpack(ADDS[how])) end
     if is_owner then let_go[#let_go + 1] = id end -- it is in no other home
     local facts = {'recipients', after}
     if is_owner or is_over then

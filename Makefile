@@ -51,7 +51,7 @@ lint: setup
 
 types: setup
 	$(BIN)/mypy
-	$(BIN)/mypy --strict --config-file=/dev/null tests/typing/caller.py
+	$(BIN)/mypy --strict --config-file=/dev/null tests/typing/caller.py tests/typing/sender.py
 
 imports: setup
 	$(BIN)/lint-imports --no-logo

@@ -7,8 +7,10 @@ Times are in seconds. No secret shows in a repr or in a complaint.
 import ipaddress
 import re
 import socket
+from collections.abc import Callable, Iterable, Mapping
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self, TypedDict, Unpack
 
 from pydantic import (
     AliasChoices,
@@ -21,9 +23,16 @@ from pydantic import (
     model_validator,
 )
 
-from smtp_transport.credentials import AuthMethod, CredentialKind, Credentials, CredentialSource
+from smtp_transport.credentials import (
+    AuthMethod,
+    CredentialKind,
+    CredentialProvider,
+    Credentials,
+    CredentialSource,
+    TokenLike,
+)
 from smtp_transport.fields import Frozen, Seconds, checked_host, is_ip
-from smtp_transport.observation import Observers
+from smtp_transport.observation import Observer, Observers
 from smtp_transport.pool_config import PoolConfig
 from smtp_transport.proxy_config import Proxy, ProxyKind
 from smtp_transport.resilience_config import (
@@ -80,6 +89,44 @@ def _is_address_literal(text: str) -> bool:
     return is_ip(inner) and ":" not in inner
 
 
+if TYPE_CHECKING:
+    # What is taken is wider than what the fields hold; a caller's type checker hears it from here.
+    AnyOf = Mapping[str, Any]
+
+    class SmtpConfigFields(TypedDict, total=False):
+        """What `SmtpConfig` may be given. `host` may be left out beside a `unix_socket`."""
+
+        host: str
+        port: int
+        unix_socket: Path | str | None
+        proxy: Proxy | AnyOf | str | None
+        source_address: IPvAnyAddress | IPv4Address | IPv6Address | str | None
+        tls: TlsMode | str
+        tls_config: TlsConfig | AnyOf
+        credentials: Credentials | CredentialProvider | Callable[[], TokenLike] | AnyOf | None
+        auth_method: AuthMethod | str | None
+        mechanisms: Iterable[SaslMechanism]
+        connect_timeout: float
+        io_timeout: float
+        command_timeout: float
+        final_timeout: float | None
+        local_hostname: str
+        client_id: str
+        max_message_size: int | None
+        pipelining: bool
+        protocol: WireProtocol | str
+        mode: WireMode | str | None
+        window_mails: int
+        window_octets: int
+        allow_plaintext: bool
+        allow_plaintext_auth: bool
+        pool: PoolConfig | AnyOf
+        retry: RetryConfig | AnyOf | None
+        circuit_breaker: CircuitBreakerConfig | AnyOf | None
+        rate_limit: RateLimitConfig | AnyOf | None
+        observers: Iterable[Observer] | Observer | Observers
+
+
 class SmtpConfig(Frozen):
     """All about one server: where it is, how to speak to it, how many connections to keep.
 
@@ -132,6 +179,11 @@ class SmtpConfig(Frozen):
     observers: Annotated[InstanceOf[Observers], BeforeValidator(Observers.of)] = Field(
         default=Observers(), repr=False, exclude=True
     )
+
+    if TYPE_CHECKING:
+
+        def __init__(self, **fields: Unpack[SmtpConfigFields]) -> None:
+            """Check the fields. Raises pydantic.ValidationError."""
 
     @model_validator(mode="before")
     @classmethod

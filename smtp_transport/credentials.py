@@ -8,7 +8,20 @@ import enum
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Final, NoReturn, Protocol, Self, runtime_checkable
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    Final,
+    NoReturn,
+    Protocol,
+    Required,
+    Self,
+    TypeAlias,
+    TypedDict,
+    Unpack,
+    runtime_checkable,
+)
 
 from pydantic import (
     AliasChoices,
@@ -124,6 +137,17 @@ class Credentials(SecretModel):
         return self
 
 
+if TYPE_CHECKING:
+    # What is taken is wider than what the fields hold; a caller's type checker hears it from here.
+    class OAuth2TokenFields(TypedDict, total=False):
+        """What `OAuth2Token` may be given."""
+
+        access_token: Required[SecretStr | str]
+        refresh_token: SecretStr | str | None
+        expires_at: datetime | str | None
+        token_endpoint: str | None
+
+
 class OAuth2Token(SecretModel):
     """An access token, and what is known of its future. `expires_at` None: nobody said."""
 
@@ -131,6 +155,11 @@ class OAuth2Token(SecretModel):
     refresh_token: SecretStr | None = None
     expires_at: AwareDatetime | None = None
     token_endpoint: str | None = None
+
+    if TYPE_CHECKING:
+
+        def __init__(self, **fields: Unpack[OAuth2TokenFields]) -> None:
+            """Check the fields. Raises pydantic.ValidationError."""
 
     @field_validator("access_token")
     @classmethod
@@ -175,15 +204,17 @@ class CredentialProvider(Protocol):
 _PROVIDER: Final = ("get_credentials", "refresh", "is_valid", "auth_method")
 
 
+TokenLike: TypeAlias = str | SecretStr | OAuth2Token | Credentials
+"""What a function that gives tokens may give."""
+
+
 class CallableProvider(NotPickled):
     """Makes a provider of any function that gives a token: as text, as `OAuth2Token`, or as whole `Credentials`.
 
     The function is called for each authentication, and again when its token was refused; it caches if it wants to.
     """
 
-    def __init__(
-        self, fetch: Callable[[], str | SecretStr | OAuth2Token | Credentials], username: str | None = None
-    ) -> None:
+    def __init__(self, fetch: Callable[[], TokenLike], username: str | None = None) -> None:
         self._fetch = fetch
         self._username = username
 

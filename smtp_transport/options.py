@@ -80,7 +80,7 @@ class DeliveryOptions:
 
     ret: Return | None = None
     envelope_id: str | None = field(default=None, repr=False)
-    notify: frozenset[Notify] = frozenset()
+    notify: AbstractSet[Notify] = frozenset()
     original_recipients: tuple[str, ...] = field(default=(), repr=False)
     binary: bool = False
     require_tls: bool = False

@@ -6,7 +6,7 @@ them together.
 
 import enum
 import math
-from typing import Annotated, Self
+from typing import TYPE_CHECKING, Annotated, Required, Self, TypedDict, Unpack
 
 from pydantic import Field, model_validator
 
@@ -79,6 +79,18 @@ class RateLimitBehavior(enum.Enum):
     """The caller waits if that takes no longer than `wait_timeout`; otherwise the mail fails at once."""
 
 
+if TYPE_CHECKING:
+    # What is taken is wider than what the fields hold; a caller's type checker hears it from here.
+    class RateLimitConfigFields(TypedDict, total=False):
+        """What `RateLimitConfig` may be given."""
+
+        max_emails: Required[int]
+        window: Required[float]
+        max_connections: int | None
+        on_limit: RateLimitBehavior | str
+        wait_timeout: float | None
+
+
 class RateLimitConfig(Frozen):
     """At most `max_emails` in any `window` seconds, and at most `max_connections` new connections (None: any number).
 
@@ -90,6 +102,11 @@ class RateLimitConfig(Frozen):
     max_connections: int | None = Field(default=None, ge=1, le=1_000_000)
     on_limit: RateLimitBehavior = RateLimitBehavior.REJECT
     wait_timeout: Seconds | None = None
+
+    if TYPE_CHECKING:
+
+        def __init__(self, **fields: Unpack[RateLimitConfigFields]) -> None:
+            """Check the fields. Raises pydantic.ValidationError."""
 
     @model_validator(mode="after")
     def _belongs_together(self) -> Self:

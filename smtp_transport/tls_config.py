@@ -4,8 +4,9 @@ import base64
 import binascii
 import enum
 import re
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Self
+from typing import TYPE_CHECKING, Annotated, Self, TypedDict, Unpack
 
 from pydantic import AliasChoices, BeforeValidator, Field, field_validator, model_validator
 
@@ -40,6 +41,27 @@ class TlsVersion(enum.Enum):
         return self in {TlsVersion.TLS10, TlsVersion.TLS11}
 
 
+if TYPE_CHECKING:
+    # What is taken is wider than what the fields hold; a caller's type checker hears it from here.
+    class TlsConfigFields(TypedDict, total=False):
+        """What `TlsConfig` may be given."""
+
+        verify_certificates: bool
+        verify_hostname: bool
+        accept_invalid_certs: bool
+        ca_certs: Path | str | Iterable[Path | str]
+        ca_cert_path: Path | str
+        client_cert_path: Path | str | None
+        client_key_path: Path | str | None
+        min_version: TlsVersion | str
+        allow_obsolete_versions: bool
+        server_name: str | None
+        pinned_certs: str | Iterable[str]
+        development: bool
+        allow_expired: bool
+        allow_self_signed: bool
+
+
 class TlsConfig(Frozen):
     """How a server proves itself, and how this client does.
 
@@ -72,6 +94,11 @@ class TlsConfig(Frozen):
     development: bool = False
     allow_expired: bool = False
     allow_self_signed: bool = False
+
+    if TYPE_CHECKING:
+
+        def __init__(self, **fields: Unpack[TlsConfigFields]) -> None:
+            """Check the fields. Raises pydantic.ValidationError."""
 
     @field_validator("ca_certs", "client_cert_path", "client_key_path")
     @classmethod

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from http.client import HTTPException
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Required, Self, TypedDict, Unpack
 from urllib.parse import urlencode, urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
@@ -39,6 +39,19 @@ _LONGEST: Final = 10 * 365 * 86_400
 """Seconds that a token is believed to live."""
 
 
+if TYPE_CHECKING:
+    # What is taken is wider than what the fields hold; a caller's type checker hears it from here.
+    class OAuth2ClientFields(TypedDict, total=False):
+        """What `OAuth2Client` may be given."""
+
+        token_endpoint: Required[str]
+        client_id: Required[str]
+        client_secret: SecretStr | str | None
+        scope: str | None
+        timeout: float
+        ca_file: Path | str | None
+
+
 class OAuth2Client(SecretModel):
     """A program as an authorization server knows it, and where that server gives tokens.
 
@@ -52,6 +65,11 @@ class OAuth2Client(SecretModel):
     scope: str | None = None
     timeout: float = Field(default=15.0, gt=0, le=300, allow_inf_nan=False)
     ca_file: Path | None = None
+
+    if TYPE_CHECKING:
+
+        def __init__(self, **fields: Unpack[OAuth2ClientFields]) -> None:
+            """Check the fields. Raises pydantic.ValidationError."""
 
     @field_validator("token_endpoint")
     @classmethod

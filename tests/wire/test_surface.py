@@ -1,6 +1,8 @@
+import ast
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -47,3 +49,27 @@ def test_importing_the_package_loads_nothing_until_it_is_used():
 def test_building_an_email_opens_no_way_to_the_wire():
     loaded = loaded_by("from smtp_transport import Email, SmtpError")
     assert not {"ssl", "smtp_transport.client", "smtp_transport.stream", "smtp_transport.pool"} & loaded
+
+
+def names_in_typed_dict(name):
+    """Give the fields of a class that only type checkers see."""
+    source = (Path(smtp_transport.__file__).parent / HOMES[name]).read_text(encoding="utf-8")
+    (found,) = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ClassDef) and node.name == name)
+    return {field.target.id for field in found.body if isinstance(field, ast.AnnAssign)}
+
+
+HOMES = {
+    "EmailFields": "message/email.py",
+    "OAuth2ClientFields": "oauth/endpoint.py",
+    "OAuth2TokenFields": "credentials.py",
+    "RateLimitConfigFields": "resilience_config.py",
+    "SmtpConfigFields": "config.py",
+    "TlsConfigFields": "tls_config.py",
+}
+
+
+@pytest.mark.parametrize("name", HOMES)
+def test_a_type_checker_hears_of_every_field_that_may_be_given(name):
+    fields = getattr(smtp_transport, name.removesuffix("Fields")).model_fields
+    others = {choice for field in fields.values() for choice in getattr(field.validation_alias, "choices", ())}
+    assert names_in_typed_dict(name) == {*fields, *others} - {"from"}  # a word of the language

@@ -97,7 +97,7 @@ class EventStream:
         """Show mails, each an id and a state, that ended without an attempt."""
         at = time.time()
         events = [
-            {"type": "task-failed", "uuid": mail_id, "timestamp": at, **_failure(state)} for mail_id, state in mails
+            {"type": "task-failed", "timestamp": at, **_named(mail_id), **_failure(state)} for mail_id, state in mails
         ]
         self._courier.hand(lambda: self._publish(events))
 
@@ -177,6 +177,11 @@ def _failure(state: str, why: str = "") -> dict[str, str]:
     return {"exception": f"MailFailedError({f'{state}: {why}' if why else state!r})", "traceback": ""}
 
 
+def _named(mail_id: str) -> dict[str, str]:
+    """Name a mail in an event that may be the first of it."""
+    return {"uuid": mail_id, "name": SEND_EMAIL, "kwargs": repr({"lane": lane_of(mail_id)})}
+
+
 def publish_sent(app: celery.Celery, mail_ids: Sequence[str], most: int) -> None:
     """Show mails as sent to the queue, by the process that accepted them; of many only the first `most`."""
     try:
@@ -189,8 +194,7 @@ def publish_sent(app: celery.Celery, mail_ids: Sequence[str], most: int) -> None
                 buffer_limit=_MOST_BUFFERED,
             )
             for mail_id in mail_ids[:most]:
-                kwargs = repr({"lane": lane_of(mail_id)})
-                dispatcher.send("task-sent", uuid=mail_id, name=SEND_EMAIL, args="('<email>',)", kwargs=kwargs)
+                dispatcher.send("task-sent", args="('<email>',)", **_named(mail_id))
             dispatcher.flush(errors=False)
     except Exception as error:  # noqa: BLE001 - whatever the broker's client raises; the mails are accepted
         logger.warning("events are lost: the broker does not take them (%s)", type(error).__name__)
@@ -203,6 +207,6 @@ def publish_revoked(app: celery.Celery, mail_id: str) -> None:
             dispatcher = app.events.Dispatcher(
                 producer.connection, channel=producer.channel, buffer_while_offline=False
             )
-            dispatcher.send("task-revoked", uuid=mail_id, terminated=False, signum=None, expired=False)
+            dispatcher.send("task-revoked", terminated=False, signum=None, expired=False, **_named(mail_id))
     except Exception as error:  # noqa: BLE001 - as above
         logger.warning("events are lost: the broker does not take them (%s)", type(error).__name__)

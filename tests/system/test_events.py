@@ -114,13 +114,32 @@ def test_accepting_and_cancelling_are_shown_if_it_is_wished(post, monitor, envir
 def test_a_mail_that_expires_is_shown_as_failed(post, monitor):
     post.worker("-E", "-c", "1")
     wait_until(lambda: any(e["type"] == "worker-online" for e in monitor.events), "events are heard")
+    mail_id = expired()
+    wait_until(lambda: monitor.types(mail_id) == ["failed"], "it is shown")
+    task = monitor.state.tasks[mail_id]
+    assert (task.name, task.state, task.kwargs) == (NAME, "FAILURE", "{'lane': 'default'}")
+    assert "expired" in task.exception
+
+
+def expired() -> str:
+    """Have a mail expire before anybody tries it."""
     steering = Steering(app.runtime)
     steering.pause("default", None, "until it is too late")
     result = send_email.apply_async((email(),), expires=0.5)
     last = app.runtime.ledger.read(result.id).expires_ms
     wait_until(lambda: time.time() * 1000 > last, "it is too late")
     steering.resume("default")
-    wait_until(lambda: monitor.types(result.id) == ["failed"], "it is shown")
+    return str(result.id)
+
+
+def test_a_mail_that_is_cancelled_unseen_is_shown_by_its_name(monitor, environment):
+    result = send_email.apply_async((email(),), countdown=3600)
+    environment.setenv("MAILWORKER_EVENTS__SENT", "true")
+    app.forget_runtime()
+    result.revoke()
+    wait_until(lambda: monitor.types(result.id) == ["revoked"], "it is shown as revoked")
+    task = monitor.state.tasks[result.id]
+    assert (task.name, task.state, task.kwargs) == (NAME, "REVOKED", "{'lane': 'default'}")
 
 
 def test_of_a_flood_a_sample_is_shown_whole_and_the_rest_is_counted(post, monitor, environment):
@@ -172,7 +191,8 @@ def test_flower_shows_mails_as_tasks(post, tmp_path, free_port):
         good = send_email.delay(email())
         again = send_email.delay(email(to="marker+later@example.org"))
         bad = send_email.delay(email(to="marker+refuse@example.org"))
-        wanted = {good.id: "SUCCESS", again.id: "SUCCESS", bad.id: "FAILURE"}
+        late = expired()
+        wanted = {good.id: "SUCCESS", again.id: "SUCCESS", bad.id: "FAILURE", late: "FAILURE"}
         wait_until(lambda: {i: t["state"] for i, t in shown(flower).items()} == wanted, "Flower shows all")
         tasks = shown(flower)
         assert {task["name"] for task in tasks.values()} == {NAME}

@@ -6,6 +6,7 @@ ours can be found and moved to a queue that workers read; RabbitMQ has no such t
 Law: a message is in one of the two lists at any moment, and one that is for another task is never touched.
 """
 
+import base64
 import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -19,7 +20,10 @@ from mailworker.scripts import load_script
 DEFAULT_QUEUE = "celery"
 
 _TASK = "mailworker.send_email"
-_AT_ONCE = 100
+# Task protocol 1 names the task in the body alone, which is base64 of JSON: so Celery begins it. 33 octets are 44 whole
+# characters, whatever follows.
+_EARLY = base64.b64encode(b'{"task": "%b",' % _TASK.encode()).decode()
+_ASKED = (_TASK, 100, _EARLY)
 _MOST_ROUNDS = 20
 
 
@@ -58,7 +62,7 @@ class Pickup:
         moved = 0
         with channel.conn_or_acquire() as client:
             for _ in range(_MOST_ROUNDS):
-                found, again = client.execute_command("EVAL", self._script, len(names), *names, _TASK, _AT_ONCE)
+                found, again = client.execute_command("EVAL", self._script, len(names), *names, *_ASKED)
                 moved += int(found)
                 if not again:
                     break

@@ -1,5 +1,6 @@
 """Messages that are not ours, with real workers: never eaten, never lost, handed back."""
 
+import base64
 import json
 from collections import Counter
 
@@ -31,9 +32,10 @@ def listed() -> list[dict]:
     return json.loads(run("stray", "list", "--json"))["strays"]
 
 
-def publish(task: str, *arguments: object, queue: str | None = None, **options: object) -> str:
+def publish(task: str, *arguments: object, queue: str | None = None, protocol: int = 2, **options: object) -> str:
     """Send a task as an app does that knows nothing of this package."""
     with Celery("web", broker=app.conf.broker_url, set_as_current=False) as web:
+        web.conf.task_protocol = protocol
         return web.send_task(task, arguments, queue=queue, **options).id
 
 
@@ -69,6 +71,36 @@ def test_a_mail_that_cannot_be_moved_stays_where_it_is_and_what_only_mentions_on
         assert [json.loads(message)["headers"]["id"] for message in client.lrange(QUEUE, 0, -1)][::-1] == ids
         (left,) = client.lrange("celery", 0, -1)
     assert json.loads(left)["headers"]["task"] == "shop.charge"
+
+
+def test_mails_of_task_protocol_1_are_found_as_those_of_2_are(post):
+    post.worker("-c", "1")
+    for number in range(30):
+        publish("shop.charge", f'{{"task": "mailworker.send_email", {number}', MAIL, protocol=1)
+    published = {publish("mailworker.send_email", MAIL, protocol=1, **how) for how in ({}, {"priority": 9})}
+    publish("mailworker.send_email", MAIL, protocol=1, queue=QUEUE)
+    wait_until(lambda: len(post.stored()) == 3, "mails that name their queue, and mails that do not")
+    with post.redis as client:
+        left = client.lrange("celery", 0, -1)
+    tasks = [json.loads(base64.b64decode(json.loads(message)["body"]))["task"] for message in left]
+    assert (tasks, len(published)) == (["shop.charge"] * 30, 2)
+    assert app.runtime.strays.count() == 0
+
+
+def test_what_only_looks_like_a_mail_of_task_protocol_1_is_left_alone(post):
+    begin = base64.b64encode(b'{"task": "mailworker.send_email",').decode()
+    with post.redis as client:
+        for message in (
+            {"body": begin, "headers": {"task": "shop.charge"}},
+            {"body": "x" + begin, "headers": {}},
+            {"body": [begin], "headers": None},
+            {"note": begin},
+            [begin],
+        ):
+            client.lpush("celery", json.dumps(message))
+        client.lpush("celery", f'"{begin}', f'"{begin}"')
+        assert Pickup(app.connection_or_acquire, QUEUE).look() == 0
+        assert client.llen("celery") == 7
 
 
 def test_hundreds_of_mails_from_apps_that_name_no_queue_are_sent_in_their_order(post):

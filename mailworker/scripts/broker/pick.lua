@@ -1,14 +1,19 @@
 -- pick: move what is for one task from queues of Celery's to others. Runs on the broker's server.
 -- KEYS     the lists of the one queue, by priority; as many of the other
--- ARGV     name of the task, how many messages to look at, from either end of a list
+-- ARGV     name of the task, how many messages to look at, from either end of a list; how the body of a message of
+--          task protocol 1 begins, where the name stands in the body
 -- ANSWERS  how many were moved, 1 if it should be asked again at once
 -- PARTS    -
-local task, most, moved = ARGV[1], tonumber(ARGV[2]), 0
+local task, most, early, moved = ARGV[1], tonumber(ARGV[2]), ARGV[3], 0
 
 local function is_ours(message)
-  if not string.find(message, '"' .. task .. '"', 1, true) then return false end
+  if not string.find(message, '"' .. task .. '"', 1, true) and not string.find(message, '"' .. early, 1, true) then
+    return false
+  end
   local is_read, told = pcall(cjson.decode, message)
-  return is_read and type(told) == 'table' and type(told.headers) == 'table' and told.headers.task == task
+  if not is_read or type(told) ~= 'table' then return false end
+  local named = type(told.headers) == 'table' and told.headers.task
+  return named == task or not named and type(told.body) == 'string' and string.sub(told.body, 1, #early) == early
 end
 
 -- `side`: -1 for the oldest, which are at the right, 1 for the newest. Answers whether all that it looked at were ours.

@@ -5,10 +5,10 @@ Law: these are values, checked when they are made; whether a server can grant th
 
 import enum
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 
 _ENVELOPE_ID: Final = re.compile(r"[\x20-\x7e]{1,100}")
@@ -103,8 +103,8 @@ class DeliveryOptions:
             raise ValueError("hold_for, hold_until: a mail has one of them (RFC 4865 section 4)")
         if self.hold_for is not None and not 0 < self.hold_for <= _HIGHEST_SECONDS:
             raise ValueError(f"hold_for: from 1 to {_HIGHEST_SECONDS} seconds (RFC 4865 section 4)")
-        if self.hold_until is not None and self.hold_until.tzinfo is None:
-            raise ValueError("hold_until: give it with a time zone")
+        if self.hold_until is not None:
+            _check_moment(self.hold_until)
 
     def _check_kinds(self) -> None:
         for names, kind, told in _KINDS:
@@ -117,7 +117,7 @@ class DeliveryOptions:
             # Text is a sequence of text: one address alone would be taken for many. Of a mapping only the keys would be
             # read, and a set has no order: these are no lists of addresses.
             is_other = isinstance(value, (str, Mapping)) or (each is str and isinstance(value, AbstractSet))
-            if is_other or not all(isinstance(one, each) for one in value):
+            if is_other or not isinstance(value, Iterable) or not all(isinstance(one, each) for one in value):
                 raise ValueError(f"{name}: give {told}, or none")
         object.__setattr__(self, "notify", frozenset(self.notify))
         object.__setattr__(self, "original_recipients", tuple(self.original_recipients))
@@ -126,6 +126,15 @@ class DeliveryOptions:
     def needs_dsn(self) -> bool:
         """Whether some parameter is of RFC 3461."""
         return bool(self.ret or self.envelope_id or self.notify or any(self.original_recipients))
+
+
+def _check_moment(when: datetime) -> None:
+    if when.utcoffset() is None:
+        raise ValueError("hold_until: give it with a time zone")
+    try:
+        when.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("hold_until: it is out of range; give it in UTC") from None
 
 
 def _is_whole(value: object) -> bool:

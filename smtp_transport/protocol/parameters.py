@@ -90,4 +90,4 @@ def _deadline(by: DeliverBy) -> str:
 
 def _moment(when: datetime) -> str:
     """RFC 3339 in UTC, whole seconds."""
-    return when.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return when.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="seconds") + "Z"

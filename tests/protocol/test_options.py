@@ -121,6 +121,11 @@ def test_requiretls_is_said_to_a_server_that_has_proven_who_it_is(checks: dict[s
         {"hold_for": 1, "hold_until": NOON},
         {"hold_until": datetime(2030, 1, 1)},  # noqa: DTZ001 - the point of it
         {"hold_until": "2030-01-01"},
+        {"hold_until": datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=14)))},
+        {"hold_until": datetime(9999, 12, 31, 23, tzinfo=timezone(timedelta(hours=-12)))},
+        {"notify": Notify.FAILURE},
+        {"notify": None},
+        {"original_recipients": 5},
         {"hold_for": 1.5},
         {"priority": "3"},
         {"priority": True},

@@ -1,7 +1,7 @@
 """A server that does all right, as far as it was not told otherwise: SMTP with its usual extensions, or LMTP."""
 
 import base64
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from smtp_transport.testing.peer import Departed, Peer
@@ -23,7 +23,8 @@ class Behave:
     start wins. The reply to content is that of ".". What cannot follow is refused, as it would be by a real server.
     `capabilities` are EHLO's keywords, `after_tls` those that are offered under TLS instead. `faults` come before all
     that. `logins` are the passwords by user name that AUTH PLAIN and LOGIN take; None: any. `lmtp`: a final reply for
-    each recipient. `greeting` is said first; None: it was said before.
+    each recipient. `greeting` is said first; None: the usual one, if nothing was said before. Raises TypeError for a
+    field of another kind.
     """
 
     capabilities: tuple[str, ...] = ()
@@ -34,9 +35,24 @@ class Behave:
     lmtp: bool = False
     greeting: str | None = None
 
+    def __post_init__(self) -> None:
+        for name, words in (("capabilities", self.capabilities), ("after_tls", self.after_tls or ())):
+            _check_texts(words, f"{name}: give a tuple of keywords, each with its parameters: ('SIZE 1000', ...)")
+        _check_texts(
+            [*self.replies, *self.replies.values()], "replies: give starts of commands and whole replies, in text"
+        )
+        if not isinstance(self.faults, FaultPlan | None):
+            raise TypeError("faults: give a FaultPlan")
+
     def play(self, peer: Peer) -> None:
         """Answer every command."""
         Manners(self, peer).converse()
+
+
+def _check_texts(texts: object, told: str) -> None:
+    # Text alone would be taken for a list of its letters.
+    if isinstance(texts, str) or not isinstance(texts, Iterable) or not all(isinstance(text, str) for text in texts):
+        raise TypeError(told)
 
 
 class Manners:
@@ -50,8 +66,8 @@ class Manners:
 
     def converse(self) -> None:
         """Greet, and answer until QUIT."""
-        if self._told.greeting is not None:
-            self._answer("CONNECT", self._told.greeting)
+        if self._told.greeting is not None or not self._peer.has_spoken:
+            self._answer("CONNECT", self._told.greeting or _GREETING)
         while True:
             try:
                 line = self._peer.read_line()

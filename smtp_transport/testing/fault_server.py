@@ -34,19 +34,20 @@ class FaultServer:
         if not scripts:
             raise ValueError("a FaultServer needs at least one script: FaultServer([Say('220 hello'), ...])")
         self._scripts = tuple(map(steps_of, scripts))
+        if tls is not None and getattr(tls, "protocol", ssl.PROTOCOL_TLS_CLIENT) == ssl.PROTOCOL_TLS_CLIENT:
+            raise TypeError("tls: give a server's context, SSLContext(PROTOCOL_TLS_SERVER), with a certificate loaded")
         self._tls = tls
         self._strict = strict
         self._listener = Listener("fault server", self._meet)
         self._changed = threading.Condition()
         self._peers: list[Peer] = []
         self.host = HOST
-        self.port = 0
         self.conversations: list[Conversation] = []
         self.problems: list[str] = []
 
     def __enter__(self) -> Self:
         """Listen on a free port of the loopback interface."""
-        self.port = self._listener.open()
+        self._listener.open()
         return self
 
     def __exit__(
@@ -59,6 +60,11 @@ class FaultServer:
             if error is None:
                 raise ScriptBroken(told)
             error.add_note(f"of the fault server: {told}")
+
+    @property
+    def port(self) -> int:
+        """Where it listens. Raises RuntimeError before the `with` block."""
+        return self._listener.port
 
     def stop(self) -> None:
         """Break every connection and listen no more; may be repeated."""

@@ -23,15 +23,22 @@ class Listener:
         self._socket: socket.socket | None = None
         self._threads: list[threading.Thread] = []
         self.stopping = threading.Event()
-        self.port = 0
+        self._port: int | None = None
 
-    def open(self) -> int:
-        """Listen on a free port, and give it."""
-        self._socket = socket.create_server((HOST, 0))
-        self.port = self._socket.getsockname()[1]
-        listening = self._socket
+    @property
+    def port(self) -> int:
+        """The port since `open`. Raises RuntimeError before: many clients would take 0 for a server on port 25."""
+        if self._port is None:
+            raise RuntimeError(f"the {self._name} listens inside its `with` block only")
+        return self._port
+
+    def open(self) -> None:
+        """Listen on a free port. Raises RuntimeError the second time."""
+        if self._port is not None:
+            raise RuntimeError(f"a {self._name} serves one `with` block; make another for the next")
+        listening = self._socket = socket.create_server((HOST, 0))
+        self._port = listening.getsockname()[1]
         self._start(lambda: self._accept(listening))
-        return self.port
 
     def close(self, interrupt: Callable[[], None]) -> None:
         """Listen no more, and wait for every thread; `interrupt` wakes those that wait. May be repeated."""

@@ -83,29 +83,37 @@ class Expectation:
         self._least: int | None = None
         self._most: int | None = None
         self._outcomes: list[Outcome] = []
+        self._to_refuse: set[str] = set()
         self.met = 0
 
     def times(self, count: int) -> Self:
         """Expect exactly so many; 0 forbids them."""
+        _check_count(count)
         self._least = self._most = count
         return self
 
     def at_least(self, count: int) -> Self:
         """Expect so many or more."""
+        _check_count(count)
         self._least, self._most = count, None
         return self
 
     def returns(self, server_id: str = "MOCK1", refused: Mapping[str, tuple[int, str]] | None = None) -> Self:
-        """Take the mail, but for `refused`: code and text by recipient. Several outcomes follow each other."""
-        told = refused or {}
+        """Take the mail, but for `refused`: code and text by recipient. Several outcomes follow each other.
+
+        Raises ValueError for what is no refusal; `verify` complains of one that met no recipient.
+        """
+        told = {address.lower(): _refusal(said) for address, said in (refused or {}).items()}
         if not _SERVER_ID.fullmatch(server_id):
             raise ValueError("server_id: give 4 to 64 letters, digits, '.', '_' and '-', as clients look for")
+        self._to_refuse.update(told)
 
         def taken(mail: SentMail) -> Receipt:
             final = Reply(250, "2.0.0", (f"queued as {server_id}",))
+            self._to_refuse.difference_update(address.lower() for address in mail.recipients)
             fates = (
-                RecipientReceipt(address, Phase.RCPT, Reply(told[address][0], None, (told[address][1],)))
-                if address in told
+                RecipientReceipt(address, Phase.RCPT, told[address.lower()])
+                if address.lower() in told
                 else RecipientReceipt(address, Phase.DOT, final)
                 for address in mail.recipients
             )
@@ -116,6 +124,7 @@ class Expectation:
 
     def raises(self, error: SmtpError) -> Self:
         """Let it fail with this error. The last outcome stands for all that follow."""
+        _check_error(error)
 
         def failed(mail: SentMail) -> Receipt:
             phase = error.phase or Phase.MAIL
@@ -140,7 +149,8 @@ class Expectation:
         """Say what is missing; None if nothing is."""
         least, most = self._bounds()
         if least <= self.met <= most:
-            return None
+            unmet = ", ".join(sorted(self._to_refuse)) if self.met else ""
+            return f"{self.what}: to be refused were {unmet}, and nobody asked for them" if unmet else None
         count = f"{least} or more" if most > least else f"{least}"
         return f"{self.what}: expected {count}, {self.met} came"
 
@@ -174,6 +184,7 @@ class MockSmtpClient(SmtpClient):
 
         An earlier expectation is asked first, until it has had all that it wants.
         """
+        _check_wishes(to, (subject, text), where)
 
         def matches(mail: SentMail) -> bool:
             named = to is None or to.lower() in {address.lower() for address in mail.recipients}
@@ -262,6 +273,32 @@ class _Nowhere:
     def start_tls(self, tls: TlsConfig, server_name: str, deadline: float) -> None: ...
 
     def close(self) -> None: ...
+
+
+def _check_wishes(to: object, texts: tuple[object, ...], where: object) -> None:
+    if not isinstance(to, str | None) or not all(isinstance(text, str | re.Pattern | None) for text in texts):
+        raise TypeError("to: give one address; subject, text: give text, or a pattern of `re`")
+    if not callable(where):
+        raise TypeError("where: give a function that is asked about a SentMail")
+
+
+def _check_error(error: object) -> None:
+    if not isinstance(error, SmtpError):
+        raise TypeError(
+            f"give an SmtpError such as SmtpTimeoutError('no answer'), which is all that clients raise: {error!r}"
+        )
+
+
+def _check_count(count: object) -> None:
+    if isinstance(count, bool) or not isinstance(count, int) or count < 0:
+        raise ValueError(f"give how many mails are expected, 0 or more, and not {count!r}")
+
+
+def _refusal(said: object) -> Reply:
+    match said:
+        case (int(code), str(text)) if 400 <= code <= 599:
+            return Reply(code, None, (text,))
+    raise ValueError(f"refused: give code and text, (550, 'no such user'), and not {said!r}")
 
 
 def _fits(wanted: Text | None, text: str) -> bool:

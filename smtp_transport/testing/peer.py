@@ -65,10 +65,13 @@ class Peer:
         self._interjections: queue.SimpleQueue[tuple[bytes, bool]] = queue.SimpleQueue()
         self._waker, self._wakes = socket.socketpair()
         self.conversation = conversation
+        self.has_spoken = False
+        """Whether anything was sent, or was to be."""
 
     def send(self, data: bytes) -> None:
         """Send bytes, and behind them what was held back; raise `Departed` if nobody takes them."""
         held, self._held = self._held, b""
+        self.has_spoken = True
         try:
             self._socket.sendall(data + held)
         except OSError:
@@ -77,6 +80,7 @@ class Peer:
     def hold_back(self, data: bytes) -> None:
         """Send these bytes behind those that are sent next."""
         self._held += data
+        self.has_spoken = True
 
     def interject(self, data: bytes, *, leave: bool) -> None:
         """Have these bytes sent as soon as the script waits for something, and the connection closed if `leave`.

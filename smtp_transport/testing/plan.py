@@ -46,9 +46,8 @@ class FaultPlan:
         """What went wrong so far, such as "RCPT 2"."""
 
     def at(self, occasion: str, number: int, *steps: Step | str) -> Self:
-        """Do this at one occasion, counted from 1. Raises ValueError for an occasion that never comes."""
-        if number < 1:
-            raise ValueError("occasions are counted from 1")
+        """Do this at one occasion, counted from 1. Raises ValueError for one that never comes or is planned already."""
+        _check_number(number)
         return self._plan(occasion, number, steps)
 
     def always(self, occasion: str, *steps: Step | str) -> Self:
@@ -77,9 +76,18 @@ class FaultPlan:
     def _plan(self, occasion: str, number: int | None, steps: Sequence[Step | str]) -> Self:
         if occasion not in OCCASIONS:
             raise ValueError(f"{occasion!r} is no occasion; these are: {', '.join(sorted(OCCASIONS))}")
+        if (occasion, number) in self._planned:
+            raise ValueError(f"{occasion} {number or 'always'} is planned already; one fault has all of its steps")
         self._planned[occasion, number] = steps_of(steps)
         return self
 
     def __repr__(self) -> str:
         planned = (f"{occasion} {number or 'always'}" for occasion, number in self._planned)
         return f"<FaultPlan: {', '.join(planned)}>"
+
+
+def _check_number(number: object) -> None:
+    if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+        raise ValueError(
+            f"occasions are counted from 1; at(occasion, number, *steps) wants such a number, not {number!r}"
+        )

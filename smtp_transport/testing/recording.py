@@ -49,12 +49,14 @@ class ExpectChunk:
         peer.record_content(peer.read_octets(_announced(peer.conversation.commands[-1])))
 
 
-def replayed(recording: Path) -> list[list[Step]]:
+def replayed(recording: Path | str) -> list[list[Step]]:
     """Give a script for each recorded connection. Raises ValueError for a line that is none of a recording."""
     scripts: list[list[Step]] = [[]]
     said: list[str] = []
     previous = ""
-    for number, line in enumerate((*recording.read_text(encoding="utf-8").splitlines(), ""), 1):
+    # Not `splitlines`, which ends lines where a server may have said something else.
+    lines = [line.removesuffix("\r") for line in Path(recording).read_bytes().decode().split("\n")]
+    for number, line in enumerate((*lines, ""), 1):
         kind, text = line[:2], line[3:]
         if kind == "S:":
             said.append(text)
@@ -89,6 +91,13 @@ def _announced(line: str) -> int:
     return int(size[0]) if size and size[0].isdigit() else 0
 
 
+def _checked_upstream(upstream: object) -> tuple[str, int]:
+    match upstream:
+        case (str(host), int(port)):
+            return host, port
+    raise TypeError(f"upstream: give the server's host and port, ('smtp.example.com', 587), and not {upstream!r}")
+
+
 class RecordingFailed(RuntimeError):  # noqa: N818 - read as "recording failed: no TLS with the server"
     """What was written down is not the conversation that was to be recorded."""
 
@@ -105,7 +114,7 @@ class Recorder:
     def __init__(
         self,
         upstream: tuple[str, int],
-        recording: Path,
+        recording: Path | str,
         tls: ssl.SSLContext | None = None,
         upstream_tls: ssl.SSLContext | None = None,
         *,
@@ -113,8 +122,8 @@ class Recorder:
     ) -> None:
         if (tls is None) != (upstream_tls is None):
             raise ValueError("give both TLS contexts, or none: who looks into TLS stands at both its ends")
-        self._upstream = upstream
-        self._recording = recording
+        self._upstream = _checked_upstream(upstream)
+        self._recording = Path(recording)
         self._contexts = (tls, upstream_tls) if tls is not None and upstream_tls is not None else None
         self._mask = mask
         self._lock = threading.Lock()
@@ -122,12 +131,11 @@ class Recorder:
         self._listener = Listener("recorder", self._meet)
         self._problems: list[str] = []
         self.host = HOST
-        self.port = 0
 
     def __enter__(self) -> Self:
         """Listen on a free port of the loopback interface; an older recording is overwritten."""
         self._recording.write_text("", encoding="utf-8")
-        self.port = self._listener.open()
+        self._listener.open()
         return self
 
     def __exit__(
@@ -138,6 +146,13 @@ class Recorder:
         problems = self._problems + [relay.problem for relay in self._relays if relay.problem is not None]
         if problems and error is None:
             raise RecordingFailed("; ".join(problems))
+        if problems and error is not None:
+            error.add_note(f"of the recorder: {'; '.join(problems)}")
+
+    @property
+    def port(self) -> int:
+        """Where it listens. Raises RuntimeError before the `with` block."""
+        return self._listener.port
 
     def _interrupt(self) -> None:
         for relay in self._relays:

@@ -25,6 +25,7 @@ class Say:
     lines: tuple[str, ...]
 
     def __init__(self, *lines: str) -> None:
+        _check_lines(lines)
         object.__setattr__(self, "lines", lines)
 
     def play(self, peer: Peer) -> None:
@@ -32,10 +33,17 @@ class Say:
         peer.send("".join(f"{line}\r\n" for line in self.lines).encode())
 
 
-def steps_of(script: Iterable[Step | str]) -> tuple[Step, ...]:
+def _check_lines(lines: Iterable[object]) -> None:
+    for line in lines:
+        if not isinstance(line, str) or line.endswith(("\r", "\n")):
+            raise TypeError(f"a line is text without its line end; Raw sends bytes as they are: {line!r}")
+
+
+def steps_of(script: Iterable[Step | str] | Step) -> tuple[Step, ...]:
     """Give the steps of a script; text is said. Raises TypeError, with its place, for what is no step."""
-    if isinstance(script, str):
-        raise TypeError(f"a script is a list of steps: [Say({script!r}), ...]")
+    if isinstance(script, str) or not isinstance(script, Iterable):
+        alone = f"Say({script!r})" if isinstance(script, str) else repr(script)
+        raise TypeError(f"a script is a list of steps: [{alone}, ...]")
     steps = tuple(Say(step) if isinstance(step, str) else step for step in script)
     for number, step in enumerate(steps, 1):
         if isinstance(step, type) or not callable(getattr(step, "play", None)):
@@ -49,6 +57,9 @@ class Raw:
 
     data: bytes
 
+    def __post_init__(self) -> None:
+        _check_bytes(self.data)
+
     def play(self, peer: Peer) -> None:
         """Send the bytes."""
         peer.send(self.data)
@@ -60,6 +71,9 @@ class Drip:
 
     data: bytes
     pause: float
+
+    def __post_init__(self) -> None:
+        _check_bytes(self.data)
 
     def play(self, peer: Peer) -> None:
         """Send the bytes slowly."""
@@ -145,6 +159,7 @@ class HoldBack:
     lines: tuple[str, ...]
 
     def __init__(self, *lines: str) -> None:
+        _check_lines(lines)
         object.__setattr__(self, "lines", lines)
 
     def play(self, peer: Peer) -> None:
@@ -189,6 +204,11 @@ class StartTls:
     def play(self, peer: Peer) -> None:
         """Shake hands."""
         peer.start_tls()
+
+
+def _check_bytes(data: object) -> None:
+    if not isinstance(data, bytes):
+        raise TypeError(f"give bytes: b'...', and not {data!r}")
 
 
 def ehlo_lines(capabilities: tuple[str, ...]) -> list[str]:

@@ -80,10 +80,13 @@ def _checked_local_part(local: str) -> str:
 
 def _checked_domain(domain: str) -> str:
     if domain.startswith("["):
+        wrong = _refusal("has a wrong address literal; write it as [192.0.2.1] or [IPv6:2001:db8::1]")
+        if "%" in domain:  # a scope means nothing to another machine; not every email-validator refuses it
+            raise wrong
         try:
             return _validated(f"x@{domain}").rpartition("@")[2]
         except ValueError:
-            raise _refusal("has a wrong address literal; write it as [192.0.2.1] or [IPv6:2001:db8::1]") from None
+            raise wrong from None
     if not domain.isascii():
         domain = _a_labels(domain)
     if len(domain) > _LONGEST_DOMAIN or not _DOMAIN_NAME.fullmatch(domain):

@@ -181,7 +181,12 @@ def _told_by(steps: tuple[Step, ...]) -> Iterator[str]:
 
 
 def behaved(
-    *capabilities: str, replies: Mapping[str, str] | None = None, faults: FaultPlan | None = None
+    *capabilities: str,
+    replies: Mapping[str, str] | None = None,
+    faults: FaultPlan | None = None,
+    after_tls: tuple[str, ...] | None = None,
+    logins: Mapping[str, str] | None = None,
+    lmtp: bool = False,
 ) -> tuple[Step, ...]:
-    """Give the script of a server that does all right, but for what `replies` and `faults` say (see `Behave`)."""
-    return (Behave(capabilities, replies or {}, faults=faults, greeting=_GREETING),)
+    """Give the script of a server that greets and does all right, save for what it is told: see `Behave`."""
+    return (Behave(capabilities, replies or {}, after_tls, faults, logins, lmtp, _GREETING),)

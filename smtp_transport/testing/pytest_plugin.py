@@ -10,14 +10,18 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pytest
 
 if TYPE_CHECKING:
+    import ssl
+
     from smtp_transport.testing import FaultPlan, FaultServer, MockSmtpClient
 
 
 class StartFaults(Protocol):
     """What `smtp_faults` is."""
 
-    def __call__(self, plan: "FaultPlan", *capabilities: str, **behaviour: Any) -> "FaultServer":
-        """Start a server that plays a plan; `behaviour` goes to `Behave`."""
+    def __call__(
+        self, plan: "FaultPlan", *capabilities: str, tls: "ssl.SSLContext | None" = None, **behaviour: Any
+    ) -> "FaultServer":
+        """Start a server that plays a plan; `tls` is its context for STARTTLS, `behaviour` goes to `Behave`."""
         ...
 
 
@@ -41,10 +45,12 @@ def smtp_faults() -> "Iterator[StartFaults]":
     plans = []
     with ExitStack() as running:
 
-        def start(plan: "FaultPlan", *capabilities: str, **behaviour: Any) -> "FaultServer":
+        def start(
+            plan: "FaultPlan", *capabilities: str, tls: "ssl.SSLContext | None" = None, **behaviour: Any
+        ) -> "FaultServer":
             plans.append(plan)
             script = [Behave(capabilities, faults=plan, **{"greeting": "220 fault.test ESMTP"} | behaviour)]
-            return running.enter_context(FaultServer(script, strict=False))
+            return running.enter_context(FaultServer(script, tls=tls, strict=False))
 
         yield start
     outstanding = [fault for plan in plans for fault in plan.outstanding]

@@ -10,6 +10,7 @@ import pytest
 
 import smtp_transport
 import smtp_transport.testing
+from smtp_transport import Credentials, SmtpClient, SmtpConfig, SmtpError, TlsConfig
 from smtp_transport.testing.plan import OCCASIONS
 from tests.architecture.test_docs import blocks
 
@@ -73,6 +74,22 @@ def test_the_plugin_loads_nothing_that_no_test_asks_for(tmp_path):
     )
     ran = run_pytest(tmp_path)
     assert ran.returncode == 0, ran.stdout
+
+
+def test_planned_faults_may_come_under_tls(smtp_faults, issued, ca_file):
+    plan = smtp_transport.testing.FaultPlan().at("AUTH", 1, "454 4.7.0 not now")
+    server = smtp_faults(plan, "STARTTLS", tls=issued("localhost"), after_tls=("AUTH PLAIN",), logins={"me": "secret"})
+    config = SmtpConfig(
+        host="localhost",
+        port=server.port,
+        credentials=Credentials.password("me", "secret"),
+        tls_config=TlsConfig(ca_certs=ca_file),
+    )
+    with SmtpClient(config) as client:
+        with pytest.raises(SmtpError) as refused:
+            client.test_connection()
+        assert refused.value.code == 454
+        assert client.test_connection().authenticated_as == "me"
 
 
 @pytest.mark.parametrize(

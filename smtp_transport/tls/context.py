@@ -30,6 +30,8 @@ def context_for(config: TlsConfig) -> ssl.SSLContext:
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = config.checks_hostname
+    # What a certificate is for stands in its subjectAltName and nowhere else (RFC 9525 section 2).
+    context.hostname_checks_common_name = False
     context.verify_mode = ssl.CERT_REQUIRED if config.checks_chain else ssl.CERT_NONE
     # So that any certificate in ca_certs is an anchor, an intermediate one too: Python 3.13's own default.
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN

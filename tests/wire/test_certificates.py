@@ -228,6 +228,18 @@ def test_names_fit_as_rfc_9525_says(name, fits):
     assert certificate.bears(name) is fits
 
 
+def test_a_common_name_is_no_name_to_be_proven(client_for, serving, tmp_path):
+    """F-TLS-03."""
+    pem, _ = self_signed(issuer="localhost")
+    authority = tmp_path / "authority.pem"
+    authority.write_bytes(pem)
+    with FaultServer(IMPLICIT, tls=serving(pem)) as server:
+        trusting = {"host": "localhost", "tls": "implicit", "tls_config": TlsConfig(ca_certs=authority)}
+        refused = refusal_of(client_for(server, **trusting))
+    assert refused.kind is ErrorKind.CERTIFICATE_INVALID
+    assert "no name at all" in refused.message
+
+
 def test_bytes_that_are_no_certificate_are_none():
     assert Certificate.parse(b"nonsense") is None
 

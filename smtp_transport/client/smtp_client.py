@@ -1,7 +1,8 @@
 """The client: emails through a pool of connections to one server."""
 
 import time
-from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Sequence
+from contextlib import closing
 from email.message import Message
 from itertools import chain
 from types import TracebackType
@@ -120,14 +121,15 @@ class SmtpClient:
 
     def _send_part(self, ready: Sequence[Ready]) -> list[SendResult | SmtpError] | None:
         """Send a part of a batch; None if there is no connection for it, so that those that there are may carry it."""
-        outcomes = self._outcomes(ready)
-        first = next(outcomes)
-        if isinstance(first[1], SmtpError) and self._safeguards is None:
-            return None
-        return self._results(ready, chain((first,), outcomes))
+        with closing(self._outcomes(ready)) as outcomes:
+            first = next(outcomes)
+            if isinstance(first[1], SmtpError) and self._safeguards is None:
+                return None
+            return self._results(ready, chain((first,), outcomes))
 
     def _send_all(self, ready: Sequence[Ready]) -> list[SendResult | SmtpError]:
-        return self._results(ready, self._outcomes(ready))
+        with closing(self._outcomes(ready)) as outcomes:
+            return self._results(ready, outcomes)
 
     def _results(self, ready: Sequence[Ready], outcomes: Iterable[tuple[int, Outcome]]) -> list[SendResult | SmtpError]:
         results: dict[int, SendResult | SmtpError] = {}
@@ -140,21 +142,22 @@ class SmtpClient:
             self._hooks.done(one.email, one.message_id, results[position], duration)
         return [results[position] for position in range(len(ready))]
 
-    def _outcomes(self, ready: Sequence[Ready]) -> Iterator[tuple[int, Outcome]]:
+    def _outcomes(self, ready: Sequence[Ready]) -> Generator[tuple[int, Outcome], None, None]:
         transactions = [one.transaction for one in ready]
         if self._safeguards is None:
             return self._plainly(transactions)
         progress = self._hooks.progress([one.message_id for one in ready])
         return Errand(transactions, self.deliver, self._safeguards.here(), progress).outcomes()
 
-    def _plainly(self, transactions: Sequence[Transaction]) -> Iterator[tuple[int, Outcome]]:
+    def _plainly(self, transactions: Sequence[Transaction]) -> Generator[tuple[int, Outcome], None, None]:
         begun = 0
         while begun < len(transactions):
             first = begun
             try:
-                for _, receipt in self.deliver(transactions[first:]):
-                    begun += 1
-                    yield begun - 1, receipt
+                with closing(self.deliver(transactions[first:])) as deliveries:
+                    for _, receipt in deliveries:
+                        begun += 1
+                        yield begun - 1, receipt
                 gave_up = None
             except SmtpError as error:
                 gave_up = error

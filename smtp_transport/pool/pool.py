@@ -346,12 +346,17 @@ class ConnectionPool:
 
     def _retire(self, books: Books, links: Iterable[tuple[Ticket, Link]], patience: float = FAREWELL) -> None:
         """Part with links; so many seconds for all of them: a server that has gone silent is silent on each."""
-        deadline = self._clock() + patience
-        for ticket, link in links:
-            try:
-                self._part(link, deadline - self._clock())
-            finally:
+        deadline, waiting = self._clock() + patience, iter(links)
+        try:
+            for ticket, link in waiting:
+                try:
+                    self._part(link, deadline - self._clock())
+                finally:
+                    books.drop(ticket)
+        except BaseException:
+            for ticket, _ in waiting:
                 books.drop(ticket)
+            raise
 
     @staticmethod
     def _part(link: Link, patience: float = FAREWELL) -> None:

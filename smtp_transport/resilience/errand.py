@@ -111,7 +111,7 @@ class Errand:
         self._retry = guard.retry or RetryConfig(max_attempts=1)
         self._progress = progress
 
-    def outcomes(self) -> Iterator[tuple[int, Outcome]]:
+    def outcomes(self) -> Generator[tuple[int, Outcome], None, None]:
         """Give the position and the outcome of each mail as soon as it is known."""
         clock = self._guard.clock
         while self._fresh or self._passed:

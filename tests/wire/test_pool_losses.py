@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import pytest
 
-from smtp_transport import PoolConfig
+from smtp_transport import Connection, Interceptor, PoolConfig, RetryConfig, SmtpClient
 from smtp_transport.pool import PooledConnection
 from tests.wire.pooling import counts, used, wait_for_pending
 
@@ -100,6 +100,13 @@ def test_no_place_is_lost_wherever_an_interruption_strikes(pool_of, server, cloc
     assert line > 30
 
 
+def raising(what):
+    def act(*_):
+        raise what
+
+    return act
+
+
 def _leave_idle(pool):
     leases = [pool.acquire() for _ in range(3)]
     for lease in leases:
@@ -136,6 +143,34 @@ def test_an_interruption_while_idle_connections_are_closed_costs_no_place(
         assert (in_use, pending) == (0, 0), f"lost at line {line}"
         pool.close_all()
     assert line > 20
+
+
+def test_who_is_interrupted_can_send_while_the_interruption_is_handled(config_for, server, email):
+    """A soft time limit is an exception like that, and whoever catches it may want to mail of it."""
+
+    class Limit(Interceptor):
+        def after_send(self, email, result):
+            raise Interrupted
+
+    for fields in ({}, {"retry": RetryConfig()}):
+        config = config_for(server, pool=PoolConfig(max_connections=1, acquire_timeout=0.01), **fields)
+        with SmtpClient(config, interceptors=[Limit()]) as client:
+            for _ in range(3):
+                with pytest.raises(Interrupted) as handled:
+                    client.send_batch([email(), email()])
+                assert handled.tb
+                assert client.pool_status().in_use == 0
+
+
+def test_who_is_interrupted_at_a_farewell_leaves_no_place_to_the_others(pool_of, server, monkeypatch):
+    pool = pool_of(server, max_connections=3)
+    _leave_idle(pool)
+    with monkeypatch.context() as patched:
+        patched.setattr(Connection, "quit", raising(Interrupted))
+        with pytest.raises(Interrupted) as handled:
+            pool.configure(PoolConfig(max_connections=1))
+    assert handled.tb
+    assert counts(pool) == (1, 0, 0)
 
 
 def test_a_lease_that_was_released_leaves_nothing_to_its_finalizer(pool_of, server, monkeypatch):

@@ -24,6 +24,7 @@ from mailworker.policy.routes import Route, for_domain, in_turn
 from mailworker.policy.warmup import WarmUp
 
 _DAY_MS = 86_400_000
+_NEVER_MS = 10**15
 _QUOTA_HOLD_SECONDS = 3600.0
 # Of a relay that is not to teach, when it does not say how long it wants to be left alone.
 _UNLEARNT_HOLD_SECONDS = 1.0
@@ -286,7 +287,8 @@ class Gate:
             if admission.is_probe:
                 breaker.withdraw(who, admission.epoch)
             reason = f"the limits of relay {relay}, or of the lane"
-            return Wait(grant.wait_ms, grant.all_ms, reason, grant.all_ms)
+            ends_ms = min(grant.all_ms, _more_allowed_ms(door.terms.warm_up, now))
+            return Wait(grant.wait_ms, grant.all_ms, reason, ends_ms)
         leave = Pass(relay, grant.granted, admission.is_probe, admission.epoch, who, grant, buckets)
         if is_free and not grant.taught:
             leave.until = time.monotonic() + _GOOD_SECONDS
@@ -312,6 +314,15 @@ def _by_mails(relay: RelayTerms, lane: LaneTerms, now: dt.datetime) -> tuple[lis
     if cap:
         of_relay.append(Bucket(f"relay:{relay.relay}/warm-up", cap, _DAY_MS))
     return of_relay, of_lane
+
+
+def _more_allowed_ms(warm_up: WarmUp | None, now: dt.datetime) -> int:
+    """Tell how long until a new day of a warm-up allows more; where it does not, more than any limit makes wait."""
+    today, tomorrow = now.date(), now.date() + dt.timedelta(days=1)
+    if warm_up is None or warm_up.cap_on(today) == warm_up.cap_on(tomorrow):
+        return _NEVER_MS
+    midnight = dt.datetime.combine(tomorrow, dt.time(), now.tzinfo)
+    return round((midnight - now).total_seconds() * 1000)
 
 
 def _by_recipients(

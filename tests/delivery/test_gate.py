@@ -125,6 +125,18 @@ def test_a_lane_whose_relay_has_used_up_its_day_tells_when_mails_may_go_again(de
     assert 86_400 - 60 < closed_for(desk) < 86_400 + 2 * 864  # a limit is counted by the hundredth of its window
 
 
+@pytest.mark.parametrize(("daily", "is_rolling"), [([2, 50], False), ([2, 2, 50], True), ([2], False)])
+def test_a_relay_that_is_being_warmed_up_tells_when_its_next_day_allows_more(desk, daily, is_rolling):  # noqa: F811
+    now = dt.datetime.now(dt.UTC)
+    relay = {"limits": "90/day", "warm_up_start": now.date(), "warm_up_daily": daily}
+    configured(desk, relays={"default": relay})
+    desk.accept(count=4)
+    midnight = dt.datetime.combine(now.date() + dt.timedelta(days=1), dt.time(), dt.UTC)
+    told = closed_for(desk)
+    assert (told > 86_400 - 60) == is_rolling
+    assert is_rolling or told == pytest.approx((midnight - now).total_seconds(), abs=30)
+
+
 def test_a_lane_tells_when_the_first_of_its_relays_is_tried_again(desk):  # noqa: F811
     two_relays(desk, "a, b")
     desk.doorway.breakers["a"].switch(BreakerState.OPEN, "maintenance", open_ms=3_000_000)

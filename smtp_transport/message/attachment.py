@@ -61,8 +61,10 @@ class Attachment:
         return silently(validate, rules.named(value, ("filename", "content_type", "data", "content_id")))
 
     @classmethod
-    def from_file(cls, path: str | os.PathLike[str], content_type: str | None = None) -> "Attachment":
-        """Read a file whole; its name is kept without folders, its type is guessed from it unless given.
+    def from_file(
+        cls, path: str | os.PathLike[str], content_type: str | None = None, *, filename: str | None = None
+    ) -> "Attachment":
+        """Read a file whole; unless given, its name is that of the path without folders, its type is guessed from it.
 
         Raises MessageError(ATTACHMENT_ERROR), caused by the OSError, if the file cannot be read.
         """
@@ -70,7 +72,7 @@ class Attachment:
             data = Path(path).read_bytes()
         except OSError as error:
             raise _unreadable(error) from error
-        name = Path(path).name
+        name = Path(path).name if filename is None else filename
         return cls(name, content_type or guess_type(name), data)
 
     def __repr__(self) -> str:
@@ -92,17 +94,20 @@ class FileAttachment(Attachment):
 
     @classmethod
     def from_path(
-        cls, path: str | os.PathLike[str], content_type: str | None = None, content_id: str | None = None
+        cls,
+        path: str | os.PathLike[str],
+        content_type: str | None = None,
+        content_id: str | None = None,
+        *,
+        filename: str | None = None,
     ) -> Self:
-        """Note a file; its name is kept without folders, its type is guessed from it unless given.
+        """Note a file; unless given, its name is that of the path without folders, and its type is guessed from it.
 
         Raises MessageError(ATTACHMENT_ERROR) if there is no such file, pydantic.ValidationError for a wrong field.
         """
-        return cls._of(Path(path).absolute(), content_type, content_id)
-
-    @classmethod
-    def _of(cls, path: Path, content_type: str | None, content_id: str | None) -> Self:
-        checked = Attachment(path.name, content_type or guess_type(path.name), b"", content_id)
+        path = Path(path).absolute()
+        name = path.name if filename is None else filename
+        checked = Attachment(name, content_type or guess_type(name), b"", content_id)
         try:
             facts = path.stat()
         except OSError as error:

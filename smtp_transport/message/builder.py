@@ -86,13 +86,13 @@ class EmailBuilder:
         """Add a file."""
         return self._add("attachments", attachment)
 
-    def attach_file(self, path: str | os.PathLike[str]) -> Self:
+    def attach_file(self, path: str | os.PathLike[str], *, filename: str | None = None) -> Self:
         """Add a file from disk, read now. Raises MessageError(ATTACHMENT_ERROR) if it cannot be read."""
-        return self.attachment(Attachment.from_file(path))
+        return self.attachment(Attachment.from_file(path, filename=filename))
 
-    def attach_streamed(self, path: str | os.PathLike[str]) -> Self:
+    def attach_streamed(self, path: str | os.PathLike[str], *, filename: str | None = None) -> Self:
         """Add a file from disk, read while it is sent. Raises MessageError(ATTACHMENT_ERROR) if it is not there."""
-        return self.attachment(FileAttachment.from_path(path))
+        return self.attachment(FileAttachment.from_path(path, filename=filename))
 
     def attach_bytes(self, filename: str, content_type: str, data: bytes) -> Self:
         """Add a file from memory."""

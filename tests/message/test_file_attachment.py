@@ -183,6 +183,17 @@ def test_names_and_types_are_checked_as_for_any_attachment(path: Path) -> None:
         FileAttachment.from_path(path, "text/plain\r\nX: y")
 
 
+def test_a_file_may_be_sent_under_another_name_and_so_of_its_type(path: Path) -> None:
+    given_ = {"filename": "Bilanz Köln.csv"}
+    builder = EmailBuilder().from_("a@example.com").to("b@example.com")
+    built = builder.attach_file(path, **given_).attach_streamed(path, **given_).build().attachments
+    for file in (FileAttachment.from_path(path, **given_), Attachment.from_file(path, **given_), *built):
+        assert (file.filename, file.content_type, file.data) == ("Bilanz Köln.csv", "text/csv", path.read_bytes())
+    for bad in ("", "a\nb"):
+        with pytest.raises(ValidationError, match="filename"):
+            FileAttachment.from_path(path, filename=bad)
+
+
 def test_data_from_outside_cannot_name_a_file(path: Path) -> None:
     """NF-SEC-04."""
     for foreign in ({"path": str(path)}, {"filename": "a", "content_type": "a/b", "path": str(path)}):

@@ -48,14 +48,8 @@ class InLines:
     size: int
     file: FileAttachment
 
-    @classmethod
-    def of(cls, file: FileAttachment) -> "InLines | None":
-        """Read a file through; None if some line of it has to be encoded."""
-        size = transfer.seven_bit_size(transfer.canonical_blocks(file.blocks(transfer.PIECE)))
-        return None if size is None else cls(size, file)
-
     def __iter__(self) -> Iterator[bytes]:
-        return transfer.canonical_blocks(self.file.blocks(transfer.PIECE))
+        return _lines_of(self.file)
 
     def __contains__(self, octets: bytes) -> bool:
         before = b""
@@ -68,6 +62,10 @@ class InLines:
 
 
 Chunk = bytes | InBase64 | InLines
+
+
+def _lines_of(file: FileAttachment) -> Iterator[bytes]:
+    return transfer.canonical_blocks(file.blocks(transfer.PIECE))
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +100,12 @@ def calendar_part(calendar: Calendar, *, eight_bit: bool) -> Part:
     return Part(kind + part.head.partition("\r\n")[2], part.chunks, part.encoding)
 
 
-def attachment_part(attachment: Attachment, cache: EncodedFiles) -> Part:
+def attachment_part(attachment: Attachment, cache: EncodedFiles, *, eight_bit: bool) -> Part:
     """Make the part of a file (RFC 2183). Raises MessageError(ATTACHMENT_ERROR) if it cannot be read any more."""
     if attachment.content_type.lower().startswith("message/"):
-        return _message_part(attachment, cache)
+        return _message_part(attachment, eight_bit=eight_bit) or _file_part(
+            attachment, "application/octet-stream", cache
+        )
     return _file_part(attachment, attachment.content_type, cache)
 
 
@@ -118,18 +118,18 @@ def _file_part(attachment: Attachment, content_type: str, cache: EncodedFiles) -
     return Part(head, (InBase64(attachment.size, attachment.blocks),), TransferEncoding.BASE64)
 
 
-def _message_part(attachment: Attachment, cache: EncodedFiles) -> Part:
-    """Make the part of an attached message, which must stand unencoded (RFC 2046 section 5.2.1), or else of a file."""
-    chunk: Chunk | None
+def _message_part(attachment: Attachment, *, eight_bit: bool) -> Part | None:
+    """Make the part of an attached message, which stands unencoded (RFC 2046 section 5.2.1); None if it cannot."""
     if isinstance(attachment, FileAttachment) and attachment.size >= transfer.LARGE:
-        chunk = InLines.of(attachment)
+        found = transfer.unencoded(_lines_of(attachment), eight_bit=eight_bit)
+        chunk: Chunk = InLines(found[0] if found else 0, attachment)
     else:
         chunk = transfer.canonical_octets(attachment.data)
-        chunk = chunk if transfer.seven_bit_size((chunk,)) is not None else None
-    if chunk is None:
-        return _file_part(attachment, "application/octet-stream", cache)
-    head = _file_head(attachment, attachment.content_type) + "Content-Transfer-Encoding: 7bit\r\n"
-    return Part(head, (chunk,), TransferEncoding.SEVEN_BIT)
+        found = transfer.unencoded((chunk,), eight_bit=eight_bit)
+    if found is None:
+        return None
+    head = _file_head(attachment, attachment.content_type)
+    return Part(f"{head}Content-Transfer-Encoding: {found[1].value}\r\n", (chunk,), found[1])
 
 
 def _file_head(attachment: Attachment, content_type: str) -> str:

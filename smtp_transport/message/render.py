@@ -108,10 +108,10 @@ def _structure(email: Email, cache: EncodedFiles, *, eight_bit: bool) -> Part:
     if email.html_body is not None:
         bodies.append(mime.text_part("html", email.html_body, eight_bit=eight_bit))
     invitation = []
-    files = [mime.attachment_part(attachment, cache) for attachment in email.attachments]
+    files = [mime.attachment_part(attachment, cache, eight_bit=eight_bit) for attachment in email.attachments]
     if email.calendar is not None:
         invitation.append(mime.calendar_part(email.calendar, eight_bit=eight_bit))
-        files += [mime.attachment_part(file, cache) for file in _calendar_file(email.calendar)]
+        files += [mime.attachment_part(file, cache, eight_bit=eight_bit) for file in _calendar_file(email.calendar)]
     boundaries = mime.boundaries(email.message_id or "", [*bodies, *invitation, *files])
     if email.inline_images:  # an Email has them only with HTML, and only there they are shown
         images = [mime.image_part(image, cache) for image in email.inline_images]

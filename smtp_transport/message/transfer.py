@@ -56,17 +56,27 @@ def canonical_blocks(blocks: Iterable[bytes]) -> Iterator[bytes]:
         yield b"\r\n"
 
 
-def seven_bit_size(pieces: Iterable[bytes]) -> int | None:
-    """Tell how long canonical text is that comes in pieces; None if it cannot stand there unencoded."""
-    size, begun = 0, b""
+def unencoded(pieces: Iterable[bytes], *, eight_bit: bool) -> "tuple[int, TransferEncoding] | None":
+    """Tell how long a canonical message is that comes in pieces, and how it can stand in another; None if it cannot.
+
+    Its header is ASCII: with raw UTF-8 it would be another type (RFC 6532 section 3.7).
+    """
+    size, begun, in_header, encoding = 0, b"", True, TransferEncoding.SEVEN_BIT
     for piece in pieces:
         text = begun + piece
-        if not piece.isascii() or b"\0" in piece or has_long_line(text):
+        if in_header:
+            blank = 0 if text.startswith(b"\r\n") else text.find(b"\r\n\r\n")
+            in_header = blank < 0
+            if not (text if in_header else text[:blank]).isascii():
+                return None
+        if not piece.isascii():
+            encoding = TransferEncoding.EIGHT_BIT
+        if b"\0" in piece or has_long_line(text) or (encoding is TransferEncoding.EIGHT_BIT and not eight_bit):
             return None
         size += len(piece)
         line_end = text.rfind(b"\r\n")
         begun = text if line_end < 0 else text[line_end + len(b"\r\n") :]
-    return size
+    return size, encoding
 
 
 def has_long_line(octets: bytes) -> bool:

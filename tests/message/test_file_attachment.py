@@ -91,17 +91,20 @@ messages = st.lists(
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(data=messages, piece=st.integers(1, 40))
-@example(data=b"x" * 998, piece=7)
-@example(data=b"x" * 999, piece=7)
-@example(data=b"a\r", piece=2)
-def test_a_large_attached_message_is_the_same_message_as_a_small_one(path: Path, data: bytes, piece: int) -> None:
+@given(data=messages, piece=st.integers(1, 40), eight_bit=st.booleans())
+@example(data=b"x" * 998, piece=7, eight_bit=True)
+@example(data=b"x" * 999, piece=7, eight_bit=True)
+@example(data=b"a\r", piece=2, eight_bit=True)
+@example(data=b"\r\n\xc3\xbc", piece=2, eight_bit=True)
+def test_a_large_attached_message_is_the_same_message_as_a_small_one(
+    path: Path, *, data: bytes, piece: int, eight_bit: bool
+) -> None:
     path.write_bytes(data)
-    whole = render(an_email(FileAttachment.from_path(path, "message/rfc822"), text_body="t"), eight_bit=True)
+    whole = render(an_email(FileAttachment.from_path(path, "message/rfc822"), text_body="t"), eight_bit=eight_bit)
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(transfer, "LARGE", 0)
         patched.setattr(transfer, "PIECE", piece)
-        large = render(an_email(FileAttachment.from_path(path, "message/rfc822"), text_body="t"), eight_bit=True)
+        large = render(an_email(FileAttachment.from_path(path, "message/rfc822"), text_body="t"), eight_bit=eight_bit)
         assert isinstance(large, StreamedContent)
         assert (large.data, large.size) == (whole.data, len(whole.data))
 

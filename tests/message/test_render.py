@@ -267,7 +267,22 @@ def test_an_attached_message_stands_unencoded_where_it_can() -> None:
     assert part.get_content()["Subject"] == "inner"
 
 
-@pytest.mark.parametrize("inner", [b"Subject: \xff\n\nx", b"\0", b"x" * 999])
+@pytest.mark.parametrize("head", [b"From: x@example.com\nSubject: inner\n\n", b"\n"])
+def test_an_attached_8bit_message_stands_unencoded_where_the_relay_takes_it(head: bytes) -> None:
+    """RFC 2046 section 5.2.1; RFC 2045 section 6.4 for what contains it."""
+    email_ = an_email(attachments=Attachment("a.eml", "message/rfc822", head + b"caf\xc3\xa9 \xff\n"))
+    plain, eight = render(email_, eight_bit=False), render(email_, eight_bit=True)
+    assert (plain.eight_bit, eight.eight_bit, eight.utf8_headers) == (False, True, False)
+    got = read(eight)
+    _, part = got.iter_parts()
+    told = (got["Content-Transfer-Encoding"], part.get_content_type(), part["Content-Transfer-Encoding"])
+    assert told == ("8bit", "message/rfc822", "8bit")
+    assert part.get_content().get_payload(decode=True) == b"caf\xc3\xa9 \xff\r\n"
+    _, part = read(plain).iter_parts()
+    assert (part.get_content_type(), part.get_filename()) == ("application/octet-stream", "a.eml")
+
+
+@pytest.mark.parametrize("inner", [b"Subject: \xff\n\nx", b"A: b\nSubject: \xc3\xbc\n\nx", b"\0", b"x" * 999])
 def test_an_attached_message_that_must_be_encoded_is_sent_as_a_file(inner: bytes) -> None:
     _, part = read(
         render(an_email(attachments=Attachment("a.eml", "message/rfc822", inner)), eight_bit=True)

@@ -22,11 +22,12 @@ _OTHER_CODES = {
 
 @dataclass(frozen=True, slots=True)
 class RejectedRecipient:
-    """A recipient that the server refused, with the reply's code and text."""
+    """A recipient that the server refused, with the reply's code and text, and its enhanced code (RFC 3463) if any."""
 
     address: str = field(repr=False)
     code: int
     message: str = field(repr=False)
+    enhanced_code: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,7 @@ def result_of(message_id: str, receipt: Receipt) -> SendResult | SmtpError:
     if final is None or not receipt.accepted:
         return failure(receipt)
     rejected = tuple(
-        RejectedRecipient(fate.address, fate.reply.code, fate.reply.text)
+        RejectedRecipient(fate.address, fate.reply.code, fate.reply.text, fate.reply.enhanced)
         for fate in receipt.recipients
         if not fate.is_accepted and fate.reply is not None
     )

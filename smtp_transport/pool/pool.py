@@ -307,7 +307,9 @@ class ConnectionPool:
     def _opened(self, opening: Opening) -> Connection:
         if self._open is None:
             return Connection.open(self._config, opening.dial, self._sessions)
-        connection = self._open(self._config)
+        connection: Connection | None = self._open(self._config)
+        if connection is None:
+            raise TypeError("what opens connections gave None; does it return what it opened?")
         if opening.is_cut_off:
             connection.close()
             raise CancelledError("the pool has been closed")

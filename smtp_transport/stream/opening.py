@@ -17,7 +17,9 @@ def open_stream(
     `dialer` reaches it in another way. `sessions` remembers what makes the next handshake cheap. Raises
     `SmtpConnectionError`, `SmtpTimeoutError` (connect_timeout), `TlsError`; their texts name host and port.
     """
-    stream = (dialer or connect)(config, deadline)
+    stream: Stream | None = (dialer or connect)(config, deadline)
+    if stream is None:
+        raise TypeError("the dialer gave None and no stream; does it return what it opened?")
     if isinstance(stream, SocketStream) and sessions is not None:
         stream.remember_sessions(sessions, config.place)
     if config.tls is TlsMode.IMPLICIT and stream.tls_version is None:

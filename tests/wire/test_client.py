@@ -1,9 +1,11 @@
 from email.message import EmailMessage
+from functools import partial
 
 import pytest
 
 from smtp_transport import (
     CancelledError,
+    Connection,
     DkimSigner,
     Email,
     ErrorKind,
@@ -411,6 +413,14 @@ def test_a_batch_goes_over_one_connection_at_least(client_for, email, connection
 def test_what_is_to_stand_beside_a_client_is_looked_at_when_it_is_made(given, told):
     with pytest.raises(TypeError, match=told):
         SmtpClient(SmtpConfig(host="localhost", tls="none"), **given)
+
+
+@pytest.mark.parametrize("opening", [lambda _: None, partial(Connection.open, dialer=lambda *_: None)])
+def test_a_way_that_leads_to_nothing_is_told(opening):
+    client = SmtpClient(SmtpConfig(host="localhost", tls="none"), opening)
+    with pytest.raises(TypeError, match="gave None"):
+        client.send(EMAIL)
+    assert client.pool_status().total == 0
 
 
 def test_one_observer_needs_no_list(config_for, email):

@@ -5,31 +5,46 @@
     program(mock)
     mock.verify()
 
-Law: everything up to the wire is the real thing, so that a mail which cannot be rendered or addressed fails here too.
+Law: everything up to the wire is the real thing, so that a mail which cannot be rendered or addressed, or is too large,
+fails here too.
 """
 
 import email.message
 import email.policy
 import re
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Self
 
-from smtp_transport.client import SmtpClient
+from smtp_transport.client import Interceptor, SmtpClient
 from smtp_transport.config import SmtpConfig, TlsConfig
 from smtp_transport.connection import Connection, Permit
 from smtp_transport.connection.conversation import Conversation
+from smtp_transport.connection.fates import Fates
 from smtp_transport.connection.opening import Opened
+from smtp_transport.connection.transaction import prepare
+from smtp_transport.dkim import Signer
 from smtp_transport.envelope import Transaction
 from smtp_transport.errors import CancelledError, SmtpError
+from smtp_transport.observation import Observer
+from smtp_transport.options import DeliveryOptions
 from smtp_transport.phase import Phase
 from smtp_transport.protocol.capabilities import Capabilities
 from smtp_transport.protocol.commands import Command
 from smtp_transport.receipt import Receipt, RecipientReceipt
 from smtp_transport.reply import Reply
 
-_CAPABILITIES = Capabilities.parse(Reply(250, None, ("mock.test", "PIPELINING", "8BITMIME", "SMTPUTF8")))
+_CAPABILITIES = Capabilities.parse(
+    Reply(
+        250,
+        None,
+        (
+            *("mock.test", "PIPELINING", "8BITMIME", "SMTPUTF8", "SIZE", "ENHANCEDSTATUSCODES", "DSN", "CHUNKING"),
+            *("BINARYMIME", "REQUIRETLS", "DELIVERBY", "MT-PRIORITY", "FUTURERELEASE"),
+        ),
+    )
+)
 _SERVER_ID = re.compile(r"[A-Za-z0-9._-]{4,64}")
 Text = str | re.Pattern[str]
 """What a text must be: equal to this, or found by this pattern."""
@@ -45,19 +60,24 @@ class ExpectationFailed(AssertionError):  # noqa: N818 - the same
 
 @dataclass(frozen=True)
 class SentMail:
-    """A mail as a server would have got it. `message` is parsed by the standard library, `content` is the wire's."""
+    """A mail as a server would have got it. `message` is parsed by the standard library, `content` is the wire's.
+
+    `options` are what was asked for besides.
+    """
 
     sender: str
     recipients: tuple[str, ...]
     content: bytes = field(repr=False)
     message: email.message.EmailMessage = field(repr=False)
+    options: DeliveryOptions | None = None
 
     @classmethod
     def of(cls, transaction: Transaction) -> "SentMail":
         """Render a transaction, and read it back."""
         content = transaction.render(True).data
         message = email.message_from_bytes(content, policy=email.policy.default)
-        return cls(transaction.envelope.sender, transaction.envelope.recipients, content, message)
+        envelope = transaction.envelope
+        return cls(envelope.sender, envelope.recipients, content, message, transaction.options)
 
     @property
     def subject(self) -> str:
@@ -161,11 +181,27 @@ class Expectation:
 
 
 class MockSmtpClient(SmtpClient):
-    """Stands in for an `SmtpClient`. `strict`: a mail without an expectation is an error at once, and at `verify`."""
+    """Stands in for an `SmtpClient`. `strict`: a mail without an expectation is an error at once, and at `verify`.
 
-    def __init__(self, config: SmtpConfig | None = None, *, strict: bool = True) -> None:
-        config = config or SmtpConfig(host="localhost", tls="none", local_hostname="mock.test")
-        super().__init__(config, lambda used: _ImaginedConnection(used, self._meet))
+    `observers`, `interceptors` and `signer` are those of the real one.
+    """
+
+    def __init__(
+        self,
+        config: SmtpConfig | None = None,
+        *,
+        strict: bool = True,
+        observers: Iterable[Observer] | Observer = (),
+        interceptors: Iterable[Interceptor] = (),
+        signer: Signer | None = None,
+    ) -> None:
+        super().__init__(
+            config or SmtpConfig(host="localhost", tls="none", local_hostname="mock.test"),
+            lambda used: _ImaginedConnection(used, self._meet),
+            observers=observers,
+            interceptors=interceptors,
+            signer=signer,
+        )
         self._strict = strict
         self._expectations: list[Expectation] = []
         self._unexpected: list[str] = []
@@ -224,6 +260,7 @@ class _ImaginedConnection(Connection):
         super().__init__(Conversation(_Nowhere(), config.io_timeout), config, Opened("mock.test ESMTP", _CAPABILITIES))
         self._meet = meet
         self._is_open = True
+        self._server = replace(self._server, under_tls=True)
 
     @property
     def usable(self) -> bool:
@@ -232,14 +269,25 @@ class _ImaginedConnection(Connection):
     def deliver(self, transactions: Sequence[Transaction], permit: Permit) -> Iterator[tuple[int, Receipt]]:
         for position, transaction in enumerate(transactions):
             self._carried.mails += 1
+            error = self._unfit(transaction, position)
+            if error is not None:
+                yield position, _failed(transaction, error)
+                continue
             if position in permit((position,)):
                 yield position, self._meet(SentMail.of(transaction))
                 continue
             self._is_open = False
-            error = CancelledError("the mail was not permitted to be committed", phase=Phase.BODY)
-            fates = (RecipientReceipt(address, Phase.BODY) for address in transaction.envelope.recipients)
-            yield position, Receipt(tuple(fates), error)
+            told = "the mail was not permitted to be committed"
+            yield position, _failed(transaction, CancelledError(told, phase=Phase.BODY))
             return
+
+    def _unfit(self, transaction: Transaction, position: int) -> SmtpError | None:
+        """Say why no server would be told of this mail; the imagined one offers all that can be asked for."""
+        try:
+            prepare(transaction, Fates(transaction.envelope.recipients, position, 0.0), self._server)
+        except SmtpError as error:
+            return error
+        return None
 
     def noop(self) -> bool:
         return self._is_open
@@ -255,6 +303,11 @@ class _ImaginedConnection(Connection):
 
     def command(self, command: Command) -> Reply:
         return Reply(250, "2.0.0", (f"{command.verb} taken",))
+
+
+def _failed(transaction: Transaction, error: SmtpError) -> Receipt:
+    phase = error.phase or Phase.MAIL
+    return Receipt(tuple(RecipientReceipt(address, phase) for address in transaction.envelope.recipients), error)
 
 
 class _Nowhere:

@@ -8,11 +8,16 @@ import pytest
 from smtp_transport import (
     CancelledError,
     Content,
+    DeliverBy,
+    DeliveryOptions,
     Envelope,
     ErrorKind,
+    Interceptor,
     MessageError,
     Phase,
     ProtocolError,
+    Return,
+    SmtpConfig,
     SmtpTimeoutError,
     Transaction,
 )
@@ -149,3 +154,46 @@ def test_a_batch_tells_each_email_its_own(mock, email):
 def test_an_id_that_no_client_would_find_in_a_reply_is_refused(mock, server_id):
     with pytest.raises(ValueError, match="server_id: give 4 to 64"):
         mock.expect_send().returns(server_id)
+
+
+def test_what_a_mail_asks_for_besides_can_be_looked_at(mock, email):
+    options = DeliveryOptions(ret=Return.FULL, require_tls=True, priority=3, hold_for=60, deliver_by=DeliverBy(60))
+    mock.expect_send(where=lambda mail: mail.options == options)
+    (result,) = mock.send_batch([email()], options).results
+    assert result.is_complete_success
+
+
+@pytest.mark.parametrize(
+    ("fields", "options", "kind"),
+    [
+        ({"text_body": "x" * 3000}, None, ErrorKind.MESSAGE_TOO_LARGE),
+        ({}, DeliveryOptions(original_recipients=["a@b", "c@d"]), ErrorKind.INVALID_RECIPIENT_ADDRESS),
+        ({}, DeliveryOptions(original_recipients=["a" * 600]), ErrorKind.INVALID_RECIPIENT_ADDRESS),
+    ],
+)
+def test_what_no_server_would_be_told_of_fails_here_too_and_was_not_sent(email, fields, options, kind):
+    config = SmtpConfig(host="localhost", tls="none", local_hostname="mock.test", max_message_size=2000)
+    mock = MockSmtpClient(config)
+    mock.expect_send().times(1)
+    unfit, fit = mock.send_batch([email(**fields)], options).results + mock.send_batch([email()]).results
+    assert unfit.kind is kind
+    assert fit.is_complete_success
+    mock.verify()
+    assert len(mock.sent) == 1
+
+
+def test_hooks_and_a_signer_are_those_of_the_real_one(email):
+    class Marked(Interceptor):
+        def before_send(self, email):
+            return email.model_copy(update={"subject": "marked"})
+
+    class Signed:
+        def sign(self, content, timestamp):
+            return Content(b"X-Signed: yes\r\n" + content.data)
+
+    told = []
+    mock = MockSmtpClient(observers=told.append, interceptors=[Marked()], signer=Signed())
+    mock.expect_send(subject="marked", where=lambda mail: mail.message["X-Signed"] == "yes")
+    mock.send(email())
+    mock.verify()
+    assert told

@@ -300,9 +300,9 @@ class SmtpConfigBuilder:
         """Add SASL mechanisms of your own."""
         return self._with("mechanisms", mechanisms)
 
-    def tls(self, tls: TlsConfig | TlsMode) -> Self:
+    def tls(self, tls: TlsConfig | TlsMode | str) -> Self:
         """Set the TLS mode, or what is checked about a certificate."""
-        return self._with("tls" if isinstance(tls, TlsMode) else "tls_config", tls)
+        return self._with("tls" if isinstance(tls, TlsMode | str) else "tls_config", tls)
 
     def tls_mode(self, mode: TlsMode) -> Self:
         """Set the TLS mode."""

@@ -60,6 +60,8 @@ class SmtpClient:
         with a `Dialer` of your own.
         """
         _expect(config, SmtpConfig, "config")
+        if host_limits is not None:
+            _expect(host_limits, HostLimits, "host_limits")
         listening = config.observers + Observers.of(observers)
         if listening != config.observers:
             config = config.model_copy(update={"observers": listening})
@@ -179,6 +181,8 @@ class SmtpClient:
         Whoever calls this decides for itself what to try again and when to stop: of what a client may do besides, only
         the bound on new connections (`RateLimitConfig.max_connections`) holds here.
         """
+        for transaction in transactions:
+            _expect(transaction, Transaction, "each of transactions")
         begun = 0
         fresh = False
         while begun < len(transactions):

@@ -8,14 +8,14 @@ import binascii
 import mimetypes
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Self
 from urllib.parse import quote
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, ModelWrapValidatorHandler, StrictStr, model_validator
 from pydantic.dataclasses import dataclass
-from pydantic_core import PydanticCustomError
+from pydantic_core import ArgsKwargs, PydanticCustomError
 
 from smtp_transport.errors import ErrorKind, MessageError
 from smtp_transport.fields import silently
@@ -34,6 +34,15 @@ def _read_data(value: Any) -> Any:
                 "base64", "is text but not base64 (RFC 4648 section 4); give bytes, or encode them"
             ) from None
     return bytes(value) if isinstance(value, (bytearray, memoryview)) else value
+
+
+def _made(value: Any, names: Sequence[str]) -> Any:
+    """Name positional arguments, and refuse text for data: base64 is how JSON carries bytes, not how a program does."""
+    if isinstance(value, ArgsKwargs):
+        told = dict(zip(names, value.args, strict=False)) | (value.kwargs or {})
+        if isinstance(told.get("data"), str):
+            raise PydanticCustomError("text_data", "data: is text; give bytes, as in text.encode()")
+    return rules.named(value, names)
 
 
 _CONFIG = ConfigDict(extra="forbid", hide_input_in_errors=True)
@@ -58,7 +67,7 @@ class Attachment:
     @model_validator(mode="wrap")
     @classmethod
     def _name_fields(cls, value: Any, validate: ModelWrapValidatorHandler[Self]) -> Self:
-        return silently(validate, rules.named(value, ("filename", "content_type", "data", "content_id")))
+        return silently(validate, _made(value, ("filename", "content_type", "data", "content_id")))
 
     @classmethod
     def from_file(
@@ -199,7 +208,7 @@ class InlineImage:
     @model_validator(mode="wrap")
     @classmethod
     def _name_fields(cls, value: Any, validate: ModelWrapValidatorHandler[Self]) -> Self:
-        return silently(validate, rules.named(value, ("content_id", "content_type", "data")))
+        return silently(validate, _made(value, ("content_id", "content_type", "data")))
 
     def cid_reference(self) -> str:
         """The URL for the `src` of an `img` element."""

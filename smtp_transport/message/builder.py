@@ -96,7 +96,8 @@ class EmailBuilder:
 
     def attach_bytes(self, filename: str, content_type: str, data: bytes) -> Self:
         """Add a file from memory."""
-        return self._add("attachments", {"filename": filename, "content_type": content_type, "data": data})
+        fields = {"filename": filename, "content_type": content_type, "data": _octets(data)}
+        return self._add("attachments", fields)
 
     @overload
     def inline_image(self, image: InlineImage, /) -> Self: ...
@@ -106,7 +107,8 @@ class EmailBuilder:
         """Add an image that the HTML shows as `cid:<content_id>`, whole or by its fields."""
         if isinstance(content_id, InlineImage):
             return self._add("inline_images", content_id)
-        return self._add("inline_images", {"content_id": content_id, "content_type": content_type, "data": data})
+        fields = {"content_id": content_id, "content_type": content_type, "data": _octets(data)}
+        return self._add("inline_images", fields)
 
     def header(self, name: str, value: str) -> Self:
         """Add a header of one's own; the order is kept."""
@@ -156,3 +158,10 @@ class EmailBuilder:
 
     def __repr__(self) -> str:
         return f"<EmailBuilder with {len(self._fields)} fields>"
+
+
+def _octets(data: object) -> object:
+    """Let all pass but text, which would be read as base64 where the email is made."""
+    if isinstance(data, str):
+        raise TypeError("data: is text; give bytes, as in text.encode()")
+    return data

@@ -1,4 +1,5 @@
 import base64
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from smtp_transport.errors import ErrorKind, MessageError
-from smtp_transport.message import Attachment, Email, InlineImage
+from smtp_transport.message import Attachment, Email, EmailBuilder, InlineImage
 
 
 def test_a_file_is_attached_with_its_name_its_bytes_and_a_guessed_type(tmp_path: Path) -> None:
@@ -50,6 +51,22 @@ def test_text_for_data_is_base64_and_bytes_are_bytes(data: bytes) -> None:
     assert read.data == TypeAdapter(Attachment).validate_python({**fields, "data": data}).data == data
     assert Attachment(**fields, data=bytearray(data)).data == data
     assert Attachment(**fields, data=memoryview(data)).data == data
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda text: Attachment("a.txt", "text/plain", text),
+        lambda text: Attachment("a.txt", content_type="text/plain", data=text),
+        lambda text: Attachment(filename="a.txt", content_type="text/plain", data=text),
+        lambda text: InlineImage("a", "image/png", text),
+        lambda text: EmailBuilder().attach_bytes("a.txt", "text/plain", text),
+        lambda text: EmailBuilder().inline_image("a", "image/png", text),
+    ],
+)
+def test_text_that_happens_to_be_base64_is_no_data_of_a_program(make: Callable[[str], object]) -> None:
+    with pytest.raises((ValidationError, TypeError), match="data: is text; give bytes"):
+        make("text")
 
 
 @pytest.mark.parametrize("data", ["plain text!", "YQ", "YQ==\n", "ÿ", 5, None])

@@ -406,6 +406,7 @@ def test_a_batch_goes_over_one_connection_at_least(client_for, email, connection
         ({"interceptors": [print]}, "not builtin_function_or_method"),
         ({"signer": "key.pem"}, "signer: give an object with a method `sign`"),
         ({"signer": DkimSigner}, "signer: give an object"),
+        ({"host_limits": 3}, "host_limits has to be of type HostLimits, and this is int"),
         ({"observers": None}, "NoneType is none"),
         ({"observers": [3]}, "int cannot be called"),
     ],
@@ -442,6 +443,10 @@ def test_one_observer_needs_no_list(config_for, email):
         (lambda client: client.send_batch(EMAIL), "emails: give a list; this is one Email"),
         (lambda client: client.send_batch(b"From: me@example.com\r\n\r\nhi\r\n"), "this is one bytes"),
         (lambda client: client.send_batch(EmailMessage()), "this is one EmailMessage"),
+        (
+            lambda client: list(client.deliver([EMAIL])),
+            "each of transactions has to be of type Transaction, and this is E",
+        ),
         (lambda client: client.command("NOOP"), "command has to be of type Command, and this is str"),
         (lambda client: client.command(Noop), "command has to be of type Command, and this is the class Noop"),
         (

@@ -176,6 +176,7 @@ def test_every_step_of_the_builder_arrives():
 def test_the_builder_takes_modes_ready_credentials_and_leave_for_clear_text():
     credentials = Credentials.password("me", "secret")
     assert SmtpConfig.builder().host("localhost").no_tls().build().tls is TlsMode.NONE
+    assert SmtpConfig.builder().host("localhost").tls("implicit").build().tls is TlsMode.IMPLICIT
     with pytest.raises(ValidationError, match="allow_plaintext"):
         SmtpConfig.builder().host("relay").no_tls().build()
     config = SmtpConfig.builder().host("relay").tls(TlsMode.NONE).allow_plaintext().credentials(credentials).build()

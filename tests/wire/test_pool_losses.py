@@ -175,8 +175,9 @@ def test_who_is_interrupted_at_a_farewell_leaves_no_place_to_the_others(pool_of,
 
 def test_a_lease_that_was_released_leaves_nothing_to_its_finalizer(pool_of, server, monkeypatch):
     dropped = []
-    monkeypatch.setattr("smtp_transport.pool.books.Books.drop", lambda _, ticket: dropped.append(ticket.number))
     pool = pool_of(server, max_connections=2)
+    books = pool._books()
+    monkeypatch.setattr(books, "drop", lambda ticket: dropped.append(ticket.number))
     released, lost = pool.acquire(), pool.acquire()
     numbers = released.id, lost.id
     released.release()

@@ -222,6 +222,13 @@ def test_a_mail_that_cannot_be_sent_to_this_server_touches_neither_wire_nor_link
     assert played.connection.delivered == 1
 
 
+def test_a_mail_of_just_the_size_that_is_allowed_goes(play: Start) -> None:
+    sized = tuple(step.replace(">", "> SIZE=22") if step == MAIL else step for step in WHOLE)
+    played = play(*sized, offers=("SIZE 22",))
+    (receipt,) = receipts(played.connection, make_transaction())
+    assert receipt.accepted
+
+
 def test_ones_own_limit_holds_where_the_server_names_none(play: Start) -> None:
     played = play(max_message_size=10)
     (receipt,) = receipts(played.connection, make_transaction())

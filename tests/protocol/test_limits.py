@@ -28,7 +28,7 @@ def test_limits_are_read_and_noise_is_not(line: str, limits: Limits) -> None:
     assert Capabilities.parse(Reply(250, None, ("mx", line))).limits == limits
 
 
-PEOPLE = st.lists(st.builds("{}@{}.example".format, st.integers(0, 99), st.sampled_from("abcdE")), min_size=1)
+PEOPLE = st.lists(st.builds("{}@{}.example".format, st.integers(0, 99), st.sampled_from("abcAB")), min_size=1)
 
 
 @given(people=PEOPLE, most=st.none() | st.integers(1, 5), domains=st.none() | st.integers(1, 3))
@@ -41,6 +41,9 @@ def test_everyone_is_in_one_transaction_and_none_is_over_its_limits(
         assert list(group) == sorted(group)
         assert most is None or len(group) <= most
         assert domains is None or len({people[position].rpartition("@")[2].lower() for position in group}) <= domains
+    if most is None and domains is not None:
+        several = {person.rpartition("@")[2].lower() for person in people}
+        assert len(groups) == -(-len(several) // domains), "no more transactions than the limit asks for"
 
 
 @pytest.mark.parametrize("offers", [("LIMITS RCPTMAX=1",), ("LIMITS RCPTMAX=1", "PIPELINING")])

@@ -40,8 +40,12 @@ def check(receipt: Receipt, number: int, mail: Transaction, server: ModelServer)
             assert not commits, "its end was never written, as far as the server can tell"
     assert all(taken.sender == mail.envelope.sender for taken in mine)
     assert [fate.address for fate in receipt.recipients] == list(mail.envelope.recipients)
-    if any(fate.reply is None for fate in receipt.recipients):
+    unanswered = [fate.phase for fate in receipt.recipients if fate.reply is None]
+    if unanswered:
         assert receipt.error is not None
+        assert (receipt.error.phase is Phase.DOT) == (Phase.DOT in unanswered), (
+            "doubt is told of the mail as of its people"
+        )
 
 
 @pytest.mark.parametrize("protocol", ["smtp", "lmtp"])

@@ -55,11 +55,7 @@ def ask_proxy(stream: SocketStream, proxy: Proxy, target: tuple[str, int], deadl
 def _connect_by_http(stream: SocketStream, proxy: Proxy, target: tuple[str, int], deadline: float) -> None:
     host, port = target
     authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    head = [f"CONNECT {authority} HTTP/1.1", f"Host: {authority}"]
-    if proxy.username is not None:
-        pair = f"{proxy.username}:{proxy.password.get_secret_value()}".encode()
-        head.append(f"Proxy-Authorization: Basic {base64.b64encode(pair).decode('ascii')}")
-    stream.write("\r\n".join((*head, "", "")).encode("ascii"), deadline)
+    stream.write(_http_request(proxy, authority), deadline)
     answer = b""
     while not answer.endswith(b"\r\n\r\n"):
         if len(answer) >= _MAX_HEAD:
@@ -75,6 +71,15 @@ def _connect_by_http(stream: SocketStream, proxy: Proxy, target: tuple[str, int]
         raise SmtpConnectionError(f"it did not connect to {authority} (HTTP {code})")
 
 
+def _http_request(proxy: Proxy, authority: str) -> bytes:
+    # Here and in `_socks_login`, so that whoever waits for the answer has no variable that holds the password.
+    head = [f"CONNECT {authority} HTTP/1.1", f"Host: {authority}"]
+    if proxy.username is not None:
+        pair = f"{proxy.username}:{proxy.password.get_secret_value()}".encode()
+        head.append(f"Proxy-Authorization: Basic {base64.b64encode(pair).decode('ascii')}")
+    return "\r\n".join((*head, "", "")).encode("ascii")
+
+
 def _connect_by_socks(stream: SocketStream, proxy: Proxy, target: tuple[str, int], deadline: float) -> None:
     offered = [_NO_PASSWORD] if proxy.username is None else [_NO_PASSWORD, _PASSWORD]
     stream.write(bytes([5, len(offered), *offered]), deadline)
@@ -87,8 +92,7 @@ def _connect_by_socks(stream: SocketStream, proxy: Proxy, target: tuple[str, int
             + ("; does it want a user and a password?" if proxy.username is None else "")
         )
     if method == _PASSWORD:
-        pair = ((proxy.username or "").encode(), proxy.password.get_secret_value().encode())
-        stream.write(b"\x01" + b"".join(bytes([len(word)]) + word for word in pair), deadline)
+        stream.write(_socks_login(proxy), deadline)
         if _exactly(stream, 2, deadline)[1] != 0:
             raise SmtpConnectionError("it refused the user and the password")
     stream.write(b"\x05\x01\x00" + _socks_address(*target), deadline)
@@ -99,6 +103,11 @@ def _connect_by_socks(stream: SocketStream, proxy: Proxy, target: tuple[str, int
     # The address that it connects from is of no use here, but it has to be read.
     length = {_IPV4: 4, _IPV6: 16}.get(kind) or _exactly(stream, 1, deadline)[0]
     _exactly(stream, length + 2, deadline)
+
+
+def _socks_login(proxy: Proxy) -> bytes:
+    pair = ((proxy.username or "").encode(), proxy.password.get_secret_value().encode())
+    return b"\x01" + b"".join(bytes([len(word)]) + word for word in pair)
 
 
 def _socks_address(host: str, port: int) -> bytes:

@@ -8,6 +8,7 @@ import signal
 import socket
 import threading
 import time
+import traceback
 
 import pytest
 from hypothesis import given
@@ -417,3 +418,28 @@ def test_signals_do_not_stretch_the_wait_for_a_unix_socket(tmp_path):
     with _overloaded(tmp_path / "smtp"), _signals(lambda: None), pytest.raises(SmtpTimeoutError) as caught:
         connect(SmtpConfig(unix_socket=tmp_path / "smtp"), soon(0.05))
     assert caught.value.kind is ErrorKind.CONNECT_TIMEOUT
+
+
+class _Interrupted(BaseException):
+    """Stands for what a signal raises in the middle of a wait, such as a soft time limit."""
+
+
+@pytest.mark.parametrize(("kind", "answers"), [("http", []), ("socks5", [b"\x05", b"\x02"]), ("http", [b"HTTP/1.1 4"])])
+def test_who_is_interrupted_while_a_proxy_is_waited_for_shows_no_password(kind, answers):
+    """NF-SEC-01."""
+    near, far = stream_pair()
+    rest = iter(answers)
+
+    def read(deadline, most=1):
+        for answer in rest:
+            return answer
+        raise _Interrupted
+
+    near.read = read
+    proxy = Proxy(kind=kind, host="p.test", port=1, username="u", password="quebec-42")
+    with contextlib.closing(near), contextlib.closing(far), pytest.raises(_Interrupted) as caught:
+        ask_proxy(near, proxy, ("h.test", 25), soon())
+    told = "".join(traceback.TracebackException.from_exception(caught.value, capture_locals=True).format())
+    written = base64.b64encode(b"u:quebec-42").decode()
+    assert "ask_proxy" in told
+    assert not any(secret in told.partition("in ask_proxy\n")[2] for secret in ("quebec-42", written))

@@ -69,8 +69,11 @@ def _cut_q(payload: str, room: int) -> list[str]:
 def phrase(name: str, used: int = 1) -> list[str]:
     """Write a display name: bare if it is made of atoms, else quoted, else as encoded-words; in pieces for folding."""
     # A decoder may take "=?" for an encoded-word even between quotes; a long quoted-string could not be folded.
-    if name.isascii() and len(name) <= _LONGEST_PLAIN_PHRASE and "=?" not in name:
-        if _ATOMS.fullmatch(name):
-            return [name]
-        return ['"' + _QUOTED_PAIR.sub(r"\\\1", name) + '"']
+    if name.isascii() and "=?" not in name:
+        is_short, is_bare = len(name) <= _LONGEST_PLAIN_PHRASE, _ATOMS.fullmatch(name) is not None
+        if is_short:
+            return [name if is_bare else '"' + _QUOTED_PAIR.sub(r"\\\1", name) + '"']
+        words = name.split(" ")
+        if is_bare and max(map(len, words)) <= _LONGEST_PLAIN_PHRASE:
+            return words
     return encode_words(name, used)

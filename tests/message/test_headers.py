@@ -133,6 +133,17 @@ addresses = st.builds(
 )
 
 
+@pytest.mark.parametrize("name", ["The Society " * 20 + "of Everything", "x" * 60 + " y", "x " * 300 + "x"])
+def test_a_long_name_of_plain_words_is_folded_and_stays_plain(name: str) -> None:
+    """F-MIME-05."""
+    written = headers.mailboxes("From", [Address("a@example.com", name)])
+    assert "=?" not in written
+    assert max(map(len, written.split("\r\n"))) <= 76
+    message = BytesParser(policy=email.policy.default).parsebytes(f"{written}\r\n".encode())
+    (read,) = message["From"].addresses
+    assert (read.display_name, read.addr_spec) == (name, "a@example.com")
+
+
 @given(st.lists(addresses, min_size=1, max_size=12), st.sampled_from(["To", "Cc", "Reply-To"]))
 def test_a_list_of_addresses_comes_back_with_its_names(given_addresses: list[Address], name: str) -> None:
     """F-MIME-01."""

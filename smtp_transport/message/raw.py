@@ -21,6 +21,7 @@ from io import BytesIO
 from typing import Any, Self
 
 from pydantic import ValidationError
+from pydantic_core import PydanticCustomError
 
 from smtp_transport.envelope import Content, Envelope
 from smtp_transport.errors import ErrorKind, MessageError
@@ -57,7 +58,7 @@ class RawEmail:
         cls,
         message: "Message[Any, Any] | bytes",
         sender: Address | str | None = None,
-        recipients: Iterable[Address | str] | None = None,
+        recipients: Iterable[Address | str] | Address | str | None = None,
     ) -> Self:
         """Take a message and its envelope: `sender` ("" for none) and `recipients`, or else what the header says.
 
@@ -88,10 +89,13 @@ class RawEmail:
         return cls(envelope, _whole(fields, data, body), ids[0] if ids else "")
 
     def stamped(self, message_id: str, date: datetime) -> "RawEmail":
-        """Return the message with a Message-ID and a Date if it has none. `date` is aware."""
+        """Return the message with a Message-ID and a Date if it has none. `date` is aware.
+
+        Raises MessageError(INVALID_HEADER) for an id that ends its line.
+        """
         names = {one.name for one in split(self.data)[0]}
         added = "" if "date" in names else f"Date: {headers.date_time(date)}\r\n"
-        added += "" if "message-id" in names else f"Message-ID: {message_id}\r\n"
+        added += "" if "message-id" in names else headers.identifiers("Message-ID", (message_id,))
         return replace(self, data=added.encode() + self.data, message_id=self.message_id or message_id)
 
     def render(self, eight_bit: bool) -> Content:  # noqa: FBT001 - the signature of `Transaction.render`
@@ -122,13 +126,17 @@ def reverse_path(given: Address | str) -> str:
     return "" if given == "" else _address(given).email
 
 
-def forward_paths(given: Iterable[Address | str]) -> tuple[str, ...]:
-    """Read recipients, each once. Raises pydantic.ValidationError."""
-    return _unique(map(_address, given))
+def forward_paths(given: Iterable[Address | str] | Address | str) -> tuple[str, ...]:
+    """Read recipients, each once; one alone needs no list. Raises pydantic.ValidationError."""
+    return _unique(map(_address, (given,) if isinstance(given, Address | str) else given))
 
 
-def _address(given: Address | str) -> Address:
-    return given if isinstance(given, Address) else Address.parse(given)
+def _address(given: object) -> Address:
+    if isinstance(given, Address):
+        return given
+    if not isinstance(given, str):
+        raise rules.refused("Address", PydanticCustomError("email_address", "is neither text nor an Address"))
+    return Address.parse(given)
 
 
 def _whole(fields: Sequence[Field], data: bytes, start: int) -> bytes:

@@ -22,7 +22,7 @@ AnyMessage: TypeAlias = Email | RawEmail | StdlibMessage | bytes
 def transaction_of(
     message: AnyMessage,
     sender: Address | str | None = None,
-    recipients: Iterable[Address | str] | None = None,
+    recipients: Iterable[Address | str] | Address | str | None = None,
     cache: EncodedFiles | None = None,
 ) -> Transaction:
     """Address a message: to `recipients` from `sender` ("" for nobody) if they are given, or else as it says itself.
@@ -31,7 +31,7 @@ def transaction_of(
     MessageError for what is no message or no envelope, pydantic.ValidationError for a wrong address.
     """
     if not isinstance(message, Email):
-        given = None if recipients is None else tuple(recipients)
+        given = recipients if recipients is None else forward_paths(recipients)
         raw = message if isinstance(message, RawEmail) else RawEmail.of(message, sender, given)
         return Transaction(_addressed(raw.envelope, sender, given), raw.render)
 
@@ -42,7 +42,7 @@ def transaction_of(
 
 
 def _addressed(
-    envelope: Envelope, sender: Address | str | None, recipients: Iterable[Address | str] | None
+    envelope: Envelope, sender: Address | str | None, recipients: Iterable[Address | str] | Address | str | None
 ) -> Envelope:
     return Envelope(
         envelope.sender if sender is None else reverse_path(sender),

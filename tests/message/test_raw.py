@@ -251,6 +251,27 @@ def test_headers_that_cannot_be_written_in_ascii_ask_for_smtputf8(header: str) -
     assert sent(header.encode() + b"\r\n" + PLAIN).utf8_headers
 
 
+@pytest.mark.parametrize("one", ["X <x@example.org>", Address("x@example.org")])
+def test_one_recipient_alone_needs_no_list(one: Address | str) -> None:
+    assert RawEmail.of(PLAIN, recipients=one).envelope.recipients == ("x@example.org",)
+    for message in (PLAIN, Email(from_="a@example.com", to="b@example.com", message_id="m@example.com", date=WHEN)):
+        assert transaction_of(message, recipients=one).envelope.recipients == ("x@example.org",)
+
+
+@pytest.mark.parametrize("given_", [b"x@example.org", [None], [b"x@example.org"], [5]])
+def test_what_is_no_address_is_no_recipient_and_no_sender(given_: Any) -> None:
+    with pytest.raises(ValidationError, match="neither text nor an Address"):
+        RawEmail.of(PLAIN, recipients=given_)
+    with pytest.raises(ValidationError, match="neither text nor an Address"):
+        RawEmail.of(PLAIN, sender=given_)
+
+
+def test_an_id_that_ends_its_line_is_no_stamp() -> None:
+    """NF-SEC-04."""
+    with pytest.raises(MessageError, match="invalid_header"):
+        RawEmail.of(PLAIN).stamped("<a@b>\r\nBcc: x@hidden.example", WHEN)
+
+
 def test_missing_names_are_added_and_given_ones_kept() -> None:
     added = RawEmail.of(PLAIN).stamped("<new@example.com>", WHEN)
     assert added.data.startswith(b"Date: Sat, 21 Nov 2026 12:30:00 +0000\r\nMessage-ID: <new@example.com>\r\n")

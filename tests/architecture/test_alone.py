@@ -124,6 +124,16 @@ def test_it_sends_and_signs_without_celery_redis_or_mailworker(bare: Path, tmp_p
     assert others == []
 
 
+def test_both_wheels_hold_the_same_client(wheel: Path, tmp_path: Path) -> None:
+    """Whichever pip installs last, what is imported is the same."""
+    held = []
+    for built in (wheel, build(ROOT, "wheel", tmp_path)):
+        with zipfile.ZipFile(built) as archive:
+            client = [name for name in archive.namelist() if name.startswith("smtp_transport/")]
+            held.append({name: archive.read(name) for name in client})
+    assert held[0] == held[1]
+
+
 def test_both_distributions_say_the_same() -> None:
     alone, whole = project_of(SOURCE), project_of(ROOT)
     for field in ("version", "requires-python", "license"):

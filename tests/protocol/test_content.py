@@ -3,7 +3,7 @@
 import itertools
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from smtp_transport.errors import ErrorKind, MessageError
@@ -84,7 +84,16 @@ def test_content_in_pieces_is_dot_stuffed_as_the_whole(data: bytes, places: list
     assert b"".join(dot_stuffed_chunks(checked(cut(whole, places), len(whole)))) == dot_stuffed(whole)
 
 
-@given(NASTY, st.lists(st.integers(0, 100), max_size=12), st.integers(-1, 1))
+# Of what is whole at its end, so that only what stands in it is wrong.
+ENDED = st.lists(st.sampled_from([b"\r\n", b"\r", b"\n", b"."]), max_size=4).map(
+    lambda pieces: b"".join(pieces) + b"\r\n"
+)
+
+
+@example(b"a\rb\r\n", [], 0)
+@example(b"a\r\r\n", [2], 0)
+@example(b"a\nb\r\n", [], 0)
+@given(NASTY | ENDED, st.lists(st.integers(0, 100), max_size=12), st.integers(-1, 1))
 def test_pieces_that_are_no_content_are_noticed(data: bytes, places: list[int], more: int) -> None:
     pieces = checked(cut(data, places), len(data) + more)
     if data.endswith(b"\r\n") and canonical(data) == data and not more:

@@ -262,7 +262,9 @@ class Conversation:
     def _listen(self, at_least: Phase | None) -> None:
         machine = self._machine
         phase = machine.phase
-        deadline = self._deadline(self._final_patience if phase is Phase.DOT else self.patience)
+        # Behind a content a server may hold all replies back until it has judged that (RFC 2920 section 3.2).
+        is_final = phase is Phase.DOT or at_least is Phase.DOT
+        deadline = self._deadline(self._final_patience if is_final else self.patience)
         try:
             while not self._heard:
                 phase = machine.phase

@@ -128,7 +128,7 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
 class Leap:
     """What commands that are written at once come to if all goes as hoped; with `asks`, the last of them is DATA.
 
-    `is_final`: the first reply is the one to a content.
+    `is_final`: a content is among them, and its server may say nothing before it has judged that.
     """
 
     start: State
@@ -137,7 +137,7 @@ class Leap:
     is_final: bool = False
 
 
-WHOLE: Final = Leap(State.READY, State.READY)
+WHOLE: Final = Leap(State.READY, State.READY, is_final=True)
 """MAIL, RCPT and BDAT LAST, of several mails with RSET between them."""
 ANNOUNCED: Final = Leap(State.READY, State.CONTENT, asks=True)
 """MAIL, RCPT and DATA."""

@@ -5,6 +5,7 @@ import pytest
 from smtp_transport.errors import (
     ErrorKind,
 )
+from smtp_transport.observation import Observer
 from smtp_transport.phase import Phase
 from tests.protocol.mails import BOB, BOTH, CAT, CONTENT, GO, LARGE, MAIL, OK, QUEUED, WHOLE, Start, facts, receipts
 from tests.protocol.script import Fault, Step, make_transaction
@@ -143,8 +144,9 @@ def test_a_reply_too_many_is_not_taken_for_the_next_ones(play: Start) -> None:
     assert not played.connection.usable
 
 
-def test_the_final_reply_may_take_longer_than_the_others(play: Start) -> None:
-    played = play(MAIL, OK, BOB, OK, "DATA", GO, CONTENT, ".", QUEUED, io_timeout=1, final_timeout=1000)
+@pytest.mark.parametrize("heard", [[], [lambda _: None]], ids=["unobserved", "observed"])
+def test_the_final_reply_may_take_longer_than_the_others(play: Start, heard: list[Observer]) -> None:
+    played = play(*WHOLE, observers=heard, io_timeout=1, final_timeout=1000)
     receipts(played.connection, make_transaction())
     *_, before, final = played.stream.read_deadlines
     assert final - before > 900

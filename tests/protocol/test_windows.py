@@ -1,11 +1,13 @@
 """Several mails in flight: MAIL, RCPT and BDAT LAST of a whole window in one write."""
 
+import time
 from collections.abc import Collection, Sequence
 
 import pytest
 
 from smtp_transport.envelope import Content, Envelope, StreamedContent, Transaction
 from smtp_transport.errors import CancelledError, ErrorKind
+from smtp_transport.observation import Observer
 from smtp_transport.options import DeliveryOptions
 from smtp_transport.phase import Phase
 from smtp_transport.wire import WireMode
@@ -41,6 +43,16 @@ def test_a_window_is_one_write_and_asks_once(play: Start) -> None:
     assert played.stream.writes - before == 2
     assert played.connection.delivered == 5
     assert played.connection.usable
+
+
+@pytest.mark.parametrize("heard", [[], [lambda _: None]], ids=["unobserved", "observed"])
+@pytest.mark.parametrize("cut", [1, 65_536])
+def test_each_reply_to_a_window_may_take_as_long_as_the_final_one(play: Start, heard: list[Observer], cut: int) -> None:
+    """Replies to what stands before a content are held back by servers that answer when they have read it all."""
+    played = play(*ONE, *NEXT, **FAST, cut=cut, observers=heard, io_timeout=1, final_timeout=1000)
+    reads, now = len(played.stream.read_deadlines), time.monotonic()
+    receipts(played.connection, make_transaction(), make_transaction())
+    assert min(played.stream.read_deadlines[reads:]) > now + 900
 
 
 @pytest.mark.parametrize("cut", [1, 2, 3, 7, 100])

@@ -116,6 +116,7 @@ LINES = st.sampled_from(
 )
 @example(before=[], lines=[b"250 ok\r\n"] * 3, count=3, asks=False)
 @example(before=[], lines=[b"250 ok\r\n", b"354 go\r\n"], count=2, asks=True)
+@example(before=[], lines=[b"250 ok\r\n", b"250-more\r\n"], count=2, asks=False)
 def test_what_agrees_is_what_a_patient_reader_finds(
     before: list[bytes], lines: list[bytes], count: int, *, asks: bool
 ) -> None:

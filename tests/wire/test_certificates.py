@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from smtp_transport import Connection, ErrorKind, SmtpTimeoutError, TlsConfig, TlsError
 from smtp_transport.testing import FaultServer, Raw, Stall, StartTls, behaved, greeted
-from smtp_transport.tls import TlsSessions
+from smtp_transport.tls import TlsSessions, context_for
 from smtp_transport.tls.certificate import Certificate
 
 IMPLICIT = (StartTls(), *behaved())
@@ -276,6 +276,17 @@ def test_a_session_says_nothing_for_another_name(config_for, issued, ca_file):
         tls = {"tls": "implicit", "tls_config": TlsConfig(ca_certs=ca_file)}
         assert opened(server, config_for(server, host="localhost", **tls), sessions) is False
         assert opened(server, config_for(server, host="127.0.0.1", **tls), sessions) is False
+
+
+def test_a_session_says_nothing_for_another_place(config_for, issued, ca_file):
+    sessions = TlsSessions()
+    with FaultServer(IMPLICIT, tls=issued()) as server:
+        tls = {"tls": "implicit", "tls_config": TlsConfig(ca_certs=ca_file)}
+        config = config_for(server, host="localhost", **tls)
+        opened(server, config, sessions)
+    context = context_for(config.tls_config)
+    assert sessions.recall(context, "localhost", config.place) is not None
+    assert sessions.recall(context, "localhost", f"{config.place}0") is None
 
 
 def test_a_pin_is_checked_on_a_resumed_session_too(config_for, serving):

@@ -304,3 +304,17 @@ def test_an_address_that_nothing_can_come_from_is_told(client_for, source, told)
         client_for(server, source_address=source).test_connection()
     assert (failed.value.kind, failed.value.phase) == (ErrorKind.NETWORK_UNREACHABLE, Phase.CONNECT)
     assert told in failed.value.message
+
+
+def test_a_peer_that_takes_one_octet_at_a_time_does_not_stretch_a_write():
+    class Sluggish(socket.socket):
+        def send(self, data, *_):
+            return super().send(data[:1])
+
+    near, far = socket.socketpair()
+    with far, Sluggish(fileno=near.detach()) as sluggish:
+        stream = SocketStream(sluggish)
+        with pytest.raises(SmtpTimeoutError) as late:
+            stream.write(b"many octets", soon(-1))
+        assert late.value.kind is ErrorKind.WRITE_TIMEOUT
+        assert far.recv(100) == b"m"

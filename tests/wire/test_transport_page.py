@@ -113,6 +113,14 @@ def test_every_field_that_is_given_back_is_on_the_page(name):
     assert {field.name for field in dataclasses.fields(getattr(smtp_transport, name))} - named(PAGE) == set()
 
 
+def test_every_link_within_the_page_leads_to_a_heading():
+    headings = re.findall(r"^#+ (.+)$", PAGE, re.MULTILINE)
+    anchors = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    linked = set(re.findall(r"\]\(#([^)]+)\)", PAGE))
+    assert len(linked) > 15
+    assert linked <= anchors
+
+
 def section(heading):
     return PAGE.split(f"\n## {heading}\n")[1].split("\n## ")[0]
 

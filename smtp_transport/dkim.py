@@ -62,8 +62,8 @@ class DkimSigner:
             if not _LABELS.fullmatch(value) or len(value) > 253:
                 raise ValueError(f"the {what} is no name in DNS; write international ones as A-labels")
         self.domain, self.selector = domain, selector
-        self._oversigned = tuple(name.lower() for name in oversigned)
-        self._headers = tuple(dict.fromkeys([*(name.lower() for name in headers), *self._oversigned]))
+        self._oversigned = _lowered(oversigned)
+        self._headers = tuple(dict.fromkeys([*_lowered(headers), *self._oversigned]))
         if "from" not in self._headers or not all(map(_HEADER_NAME.fullmatch, self._headers)):
             raise ValueError("headers must be names of header fields, and From among them (RFC 6376 section 5.4)")
         self._key = _loaded(key)
@@ -118,6 +118,11 @@ class DkimSigner:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a signer holds a private key and is not pickled; make it where it is used")
+
+
+def _lowered(names: Iterable[str]) -> tuple[str, ...]:
+    """Give names in lower case; one alone may stand without a list, or its letters would be taken for names."""
+    return tuple(name.lower() for name in ((names,) if isinstance(names, str) else names))
 
 
 def _loaded(key: "str | bytes | RSAPrivateKey | Ed25519PrivateKey") -> "RSAPrivateKey | Ed25519PrivateKey":

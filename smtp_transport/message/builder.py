@@ -15,6 +15,11 @@ from smtp_transport.message.email import AutoSubmitted, Email, Priority
 from smtp_transport.message.unsubscribe import Unsubscribe
 
 
+def _each(addresses: Iterable[Address | str]) -> Iterable[Address | str]:
+    """Give one alone as a list of one: text would be taken for a list of its letters."""
+    return (addresses,) if isinstance(addresses, str | Address) else addresses
+
+
 class EmailBuilder:
     """Collects the fields of an Email; every method returns the builder, `build` the email."""
 
@@ -44,7 +49,7 @@ class EmailBuilder:
 
     def to_many(self, addresses: Iterable[Address | str]) -> Self:
         """Add recipients."""
-        return self._add("to", *addresses)
+        return self._add("to", *_each(addresses))
 
     def cc(self, address: Address | str) -> Self:
         """Add a recipient of a copy."""
@@ -52,7 +57,7 @@ class EmailBuilder:
 
     def cc_many(self, addresses: Iterable[Address | str]) -> Self:
         """Add recipients of a copy."""
-        return self._add("cc", *addresses)
+        return self._add("cc", *_each(addresses))
 
     def bcc(self, address: Address | str) -> Self:
         """Add a recipient whom no header names."""
@@ -60,7 +65,7 @@ class EmailBuilder:
 
     def bcc_many(self, addresses: Iterable[Address | str]) -> Self:
         """Add recipients whom no header names."""
-        return self._add("bcc", *addresses)
+        return self._add("bcc", *_each(addresses))
 
     def reply_to(self, address: Address | str) -> Self:
         """Add an address for answers."""

@@ -80,3 +80,9 @@ def test_a_missing_file_is_told_at_once() -> None:
 
 def test_the_repr_shows_no_value() -> None:
     assert repr(EmailBuilder().subject("secret").text("secret")) == "<EmailBuilder with 2 fields>"
+
+
+@pytest.mark.parametrize("one", ["B <b@example.com>", Address("b@example.com", "B")])
+def test_one_address_stands_where_many_may(one: Address | str) -> None:
+    email = EmailBuilder().from_("a@example.com").to_many(one).cc_many(one).bcc_many(one).build()
+    assert email.to == email.cc == email.bcc == (Address("b@example.com", "B"),)

@@ -116,6 +116,12 @@ def test_which_headers_are_signed_can_be_chosen() -> None:
     assert not verified(signed.replace(b"X-A: 1", b"X-A: 9"), ED_KEY)
 
 
+def test_one_name_needs_no_list() -> None:
+    signed = DkimSigner("example.com", "sel", ED_KEY, headers="From", oversigned="Subject").sign(PLAIN, NOW).data
+    assert b"h=from:subject:subject;" in signed
+    assert verified(signed, ED_KEY)
+
+
 @both_keys
 def test_the_same_time_makes_the_same_signature(key: rsa.RSAPrivateKey) -> None:
     signer = DkimSigner("example.com", "sel", key)
@@ -177,6 +183,7 @@ def wrong_signers() -> Iterator[dict[str, object]]:
     yield good | {"key": RSA_KEY.public_key()}
     yield good | {"headers": ["subject"], "oversigned": []}
     yield good | {"headers": ["from", "a:b"]}
+    yield good | {"headers": "subject", "oversigned": ()}
     yield good | {"headers": ["from", "a\r\nb"]}
 
 

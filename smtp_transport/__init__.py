@@ -81,7 +81,7 @@ if TYPE_CHECKING:
     )
     from smtp_transport.oauth import ClientCredentialsProvider, OAuth2Client, RefreshTokenProvider
     from smtp_transport.observation import Event, Observer, Transcript
-    from smtp_transport.options import DeliverBy, DeliveryOptions, Notify, Return
+    from smtp_transport.options import DeliverBy, DeliveryOptions, Notify, Return, Tracking
     from smtp_transport.phase import Phase
     from smtp_transport.pool import ConnectionPool, HostLimits, PooledConnection, PoolStatus
     from smtp_transport.protocol.capabilities import Capabilities, Limits
@@ -187,6 +187,7 @@ __all__ = [
     "TlsMode",
     "TlsSessions",
     "TlsVersion",
+    "Tracking",
     "Transaction",
     "Transcript",
     "Unsubscribe",
@@ -220,7 +221,7 @@ _NAMES_OF_MODULE = {
     ),
     "oauth": "ClientCredentialsProvider OAuth2Client RefreshTokenProvider",
     "observation": "Event Observer Transcript",
-    "options": "DeliverBy DeliveryOptions Notify Return",
+    "options": "DeliverBy DeliveryOptions Notify Return Tracking",
     "phase": "Phase",
     "pool": "ConnectionPool HostLimits PooledConnection PoolStatus",
     "protocol.capabilities": "Capabilities Limits",

@@ -3,7 +3,9 @@
 Law: these are values, checked when they are made; whether a server can grant them is found out when it is known.
 """
 
+import base64
 import enum
+import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
@@ -12,6 +14,8 @@ from datetime import UTC, datetime
 from typing import Final
 
 _ENVELOPE_ID: Final = re.compile(r"[\x20-\x7e]{1,100}")
+_CERTIFIER: Final = re.compile(r"[A-Za-z0-9+/]{1,27}")
+_LEAST_SECRET: Final = 16
 _HIGHEST_SECONDS: Final = 999_999_999
 _CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
@@ -52,11 +56,38 @@ class DeliverBy:
             raise ValueError(f"seconds: from {least} to {_HIGHEST_SECONDS} (RFC 2852 section 4)")
 
 
+@dataclass(frozen=True, slots=True)
+class Tracking:
+    """Servers on the way keep what became of the mail, for whoever knows a secret (RFC 3885).
+
+    `certifier`: the secret's SHA-1 in base64 without padding, see `of`. `timeout`: for so many seconds; None: for as
+    long as each server likes.
+    """
+
+    certifier: str = field(repr=False)
+    timeout: int | None = None
+
+    def __post_init__(self) -> None:
+        if not (_is_a(str, self.certifier) and _CERTIFIER.fullmatch(self.certifier)):
+            raise ValueError("certifier: give base64 without padding, or the secret to Tracking.of()")
+        if self.timeout is not None and not (_is_whole(self.timeout) and 0 < self.timeout <= _HIGHEST_SECONDS):
+            raise ValueError(f"timeout: from 1 to {_HIGHEST_SECONDS} seconds")
+
+    @classmethod
+    def of(cls, secret: bytes, timeout: int | None = None) -> "Tracking":
+        """Make it of the secret, a random one of 16 octets or more, which is not kept."""
+        if not _is_a(bytes, secret) or len(secret) < _LEAST_SECRET:
+            raise ValueError(f"secret: give {_LEAST_SECRET} random octets or more, as of secrets.token_bytes()")
+        digest = hashlib.sha1(secret).digest()  # noqa: S324 - what RFC 3885 asks for
+        return cls(base64.b64encode(digest).decode().rstrip("="), timeout)
+
+
 _KINDS: Final[tuple[tuple[tuple[str, ...], type, str], ...]] = (
     (("ret",), Return, "a Return"),
     (("envelope_id",), str, "text"),
     (("binary", "require_tls"), bool, "True or False"),
     (("deliver_by",), DeliverBy, "a DeliverBy"),
+    (("tracking",), Tracking, "a Tracking"),
     (("priority", "hold_for"), int, "a whole number"),
     (("hold_until",), datetime, "a datetime"),
 )
@@ -75,7 +106,7 @@ class DeliveryOptions:
     the content is sent as it is, to servers with BINARYMIME and CHUNKING only (RFC 3030). `require_tls`: every server
     on the way must use TLS, or the mail comes back (RFC 8689); its opposite is the header `TLS-Required: No`, which
     belongs to the message. `priority` is from -9 to 9 (RFC 6710). `hold_for` (seconds) or `hold_until` (aware) delays
-    the mail at the server (RFC 4865).
+    the mail at the server (RFC 4865). `tracking` needs an `envelope_id` to ask by.
     """
 
     ret: Return | None = None
@@ -88,6 +119,7 @@ class DeliveryOptions:
     priority: int | None = None
     hold_for: int | None = None
     hold_until: datetime | None = None
+    tracking: Tracking | None = None
 
     def __post_init__(self) -> None:
         self._check_kinds()
@@ -105,6 +137,8 @@ class DeliveryOptions:
             raise ValueError(f"hold_for: from 1 to {_HIGHEST_SECONDS} seconds (RFC 4865 section 4)")
         if self.hold_until is not None:
             _check_moment(self.hold_until)
+        if self.tracking is not None and self.envelope_id is None:
+            raise ValueError("tracking: give an envelope_id too, by which the mail is asked for (RFC 3885)")
 
     def _check_kinds(self) -> None:
         for names, kind, told in _KINDS:
@@ -135,6 +169,11 @@ def _check_moment(when: datetime) -> None:
         when.astimezone(UTC)
     except OverflowError:
         raise ValueError("hold_until: it is out of range; give it in UTC") from None
+
+
+def _is_a(kind: type, value: object) -> bool:
+    """Look, where a type checker would say that it knows."""
+    return isinstance(value, kind)
 
 
 def _is_whole(value: object) -> bool:

@@ -126,6 +126,11 @@ class Capabilities:
         return "MT-PRIORITY" in self.keywords
 
     @property
+    def mtrk(self) -> bool:
+        """RFC 3885."""
+        return "MTRK" in self.keywords
+
+    @property
     def future_release(self) -> bool:
         """RFC 4865."""
         return "FUTURERELEASE" in self.keywords

@@ -31,6 +31,9 @@ def of_mail(options: DeliveryOptions, capabilities: Capabilities, *, under_tls: 
         found.append(("BY", _deadline(options.deliver_by)))
     if options.priority is not None:
         found.append(("MT-PRIORITY", str(options.priority)))
+    if options.tracking is not None:
+        timeout = "" if options.tracking.timeout is None else f":{options.tracking.timeout}"
+        found.append(("MTRK", f"{options.tracking.certifier}{timeout}"))
     if options.hold_for is not None:
         found.append(("HOLDFOR", str(options.hold_for)))
     if options.hold_until is not None:
@@ -65,6 +68,7 @@ def _demand(options: DeliveryOptions, capabilities: Capabilities, *, under_tls: 
         ),
         (by is not None, "DELIVERBY", capabilities.deliver_by),
         (options.priority is not None, "MT-PRIORITY", capabilities.mt_priority),
+        (options.tracking is not None, "MTRK", capabilities.mtrk),
         (hold is not None or options.hold_until is not None, "FUTURERELEASE", capabilities.future_release),
     )
     for needed, what, offered in needs:

@@ -41,7 +41,7 @@ _CAPABILITIES = Capabilities.parse(
         None,
         (
             *("mock.test", "PIPELINING", "8BITMIME", "SMTPUTF8", "SIZE", "ENHANCEDSTATUSCODES", "DSN", "CHUNKING"),
-            *("BINARYMIME", "REQUIRETLS", "DELIVERBY", "MT-PRIORITY", "FUTURERELEASE"),
+            *("BINARYMIME", "REQUIRETLS", "DELIVERBY", "MT-PRIORITY", "FUTURERELEASE", "MTRK"),
         ),
     )
 )

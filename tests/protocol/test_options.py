@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from smtp_transport.connection import Connection
 from smtp_transport.envelope import Content, Envelope, Transaction
 from smtp_transport.errors import ErrorKind
-from smtp_transport.options import DeliverBy, DeliveryOptions, Notify, Return
+from smtp_transport.options import DeliverBy, DeliveryOptions, Notify, Return, Tracking
 from smtp_transport.phase import Phase
 from smtp_transport.protocol import grammar, parameters
 from smtp_transport.protocol.capabilities import Capabilities
@@ -38,14 +38,23 @@ def asking(**options: object) -> Transaction:
         ("DELIVERBY", {"deliver_by": DeliverBy(-5, notify_only=True, trace=True)}, "BY=-5;NT", ""),
         ("DELIVERBY 60", {"deliver_by": DeliverBy(5, notify_only=True)}, "BY=5;N", ""),
         ("MT-PRIORITY MIXER", {"priority": -4}, "MT-PRIORITY=-4", ""),
+        (
+            ("MTRK", "DSN"),
+            {"tracking": Tracking.of(b"0123456789abcdef", 60), "envelope_id": "x@example.com"},
+            # printf 0123456789abcdef | openssl dgst -sha1 -binary | base64
+            "ENVID=x@example.com MTRK=/lVn6NdpVQhSGCzfaddLsW3/jik:60",
+            "",
+        ),
+        (("MTRK", "DSN"), {"tracking": Tracking("aA+/"), "envelope_id": "x"}, "ENVID=x MTRK=aA+/", ""),
         ("FUTURERELEASE 3600 2035-01-01T00:00:00Z", {"hold_for": 3600}, "HOLDFOR=3600", ""),
         ("FUTURERELEASE 3600 2035-01-01T00:00:00Z", {"hold_until": NOON}, "HOLDUNTIL=2030-01-02T10:00:00Z", ""),
     ],
 )
 def test_a_wish_is_said_as_its_rfc_writes_it(
-    play: Start, offer: str, options: dict[str, object], mail: str, rcpt: str
+    play: Start, offer: str | tuple[str, ...], options: dict[str, object], mail: str, rcpt: str
 ) -> None:
-    played = play(f"{MAIL} {mail}".rstrip(), OK, f"{BOB} {rcpt}".rstrip(), OK, *REST, offers=(offer,))
+    offers = (offer,) if isinstance(offer, str) else offer
+    played = play(f"{MAIL} {mail}".rstrip(), OK, f"{BOB} {rcpt}".rstrip(), OK, *REST, offers=offers)
     (receipt,) = receipts(played.connection, asking(**options))
     assert receipt.accepted
 
@@ -63,6 +72,7 @@ def test_a_wish_is_said_as_its_rfc_writes_it(
         ("X", {"deliver_by": DeliverBy(120)}),
         ("DELIVERBY 121", {"deliver_by": DeliverBy(120)}),
         ("X", {"priority": 0}),
+        ("DSN", {"tracking": Tracking("aA+/"), "envelope_id": "x"}),
         ("X", {"hold_for": 60}),
         ("FUTURERELEASE 59 2035-01-01T00:00:00Z", {"hold_for": 60}),
         ("FUTURERELEASE 60 2029-01-01T00:00:00Z", {"hold_until": NOON}),
@@ -116,6 +126,8 @@ def test_requiretls_is_said_to_a_server_that_has_proven_who_it_is(checks: dict[s
         {"envelope_id": "ü"},
         {"notify": frozenset({Notify.NEVER, Notify.DELAY})},
         {"original_recipients": ("a@b\r\nRSET",)},
+        {"tracking": Tracking("aA+/")},
+        {"tracking": "aA+/", "envelope_id": "x"},
         {"priority": 10},
         {"hold_for": 0},
         {"hold_for": 1, "hold_until": NOON},
@@ -206,3 +218,27 @@ def test_the_bounds_of_servers_are_typed() -> None:
     assert (offered.longest_hold, offered.latest_release, offered.least_deliver_by) == (60, None, None)
     offered = Capabilities({"FUTURERELEASE": ("60", "2035-01-01T00:00:00Z")})
     assert offered.latest_release == datetime(2035, 1, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"certifier": "aA="}, "without padding"),
+        ({"certifier": ""}, "without padding"),
+        ({"certifier": "a b"}, "without padding"),
+        ({"certifier": b"aA"}, "without padding"),
+        ({"certifier": "aA", "timeout": 0}, "timeout"),
+        ({"certifier": "aA", "timeout": True}, "timeout"),
+    ],
+)
+def test_a_tracking_that_no_server_could_read_is_refused(fields: dict[str, object], told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        Tracking(**fields)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("secret", [b"x" * 15, "x" * 16])
+def test_a_secret_to_track_by_is_long_and_not_kept(secret: object) -> None:
+    """NF-SEC-01."""
+    with pytest.raises(ValueError, match="16 random octets"):
+        Tracking.of(secret)  # type: ignore[arg-type]
+    assert "abcdef" not in repr(Tracking.of(b"0123456789abcdef"))

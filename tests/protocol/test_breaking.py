@@ -1,5 +1,7 @@
 """A link that breaks: how far had the mail come, and what is certain."""
 
+import time
+
 import pytest
 
 from smtp_transport.errors import (
@@ -74,6 +76,7 @@ def test_the_reason_for_a_failed_write_is_found(play: Start, offers: tuple[str, 
     (receipt,) = receipts(played.connection, make_transaction())
     assert facts(receipt) == [("bob", Phase.MAIL, 421)]
     assert played.connection.delivered == 1
+    assert played.stream.read_deadlines[-1] < time.monotonic() + 1, "it is there already, or it is not"
     played.stream._steps.clear()
 
 

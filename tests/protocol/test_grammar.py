@@ -1,7 +1,9 @@
 """Nothing but one line can become a command line."""
 
+import unicodedata
+
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from smtp_transport.errors import ErrorKind, MessageError, ProtocolError, SmtpError
@@ -82,6 +84,15 @@ def test_every_command_has_its_form_on_the_wire(command: Command, line: bytes) -
     assert command.to_bytes() == line
 
 
+class Worldly(Xclient):
+    """One that may hold letters beyond ASCII."""
+
+    verb = "XWORLD"
+    may_hold_utf8 = True
+
+
+@example(text="a\x85b", utf8=True)
+@example(text="a\u2028b", utf8=True)
 @given(text=NASTY, utf8=st.booleans())
 def test_any_text_in_any_field_is_one_line_or_refused(*, text: str, utf8: bool) -> None:
     """NF-SEC-04."""
@@ -97,6 +108,7 @@ def test_any_text_in_any_field_is_one_line_or_refused(*, text: str, utf8: bool) 
         lambda: Vrfy(text),
         lambda: Expn(text),
         lambda: Xclient(text),
+        lambda: Worldly(text),
     )
     for make in makers:
         try:
@@ -105,8 +117,15 @@ def test_any_text_in_any_field_is_one_line_or_refused(*, text: str, utf8: bool) 
             assert len(text) < 3 or text not in str(error)  # noqa: PT017 - either outcome is right
         else:
             assert line.endswith(b"\r\n")
-            assert not any(octet < 32 or octet == 127 for octet in line[:-2])
-            assert utf8 or line.isascii()
+            assert not {unicodedata.category(letter) for letter in line[:-2].decode()} & {"Cc", "Cs", "Zl", "Zp"}
+            assert utf8 or line.isascii() or line.startswith(b"XWORLD ")
+
+
+def test_a_line_has_as_many_octets_as_are_allowed_and_no_more() -> None:
+    most = grammar.MAX_COMMAND - len(b"XCLIENT \r\n")
+    assert len(Xclient("x" * most).to_bytes()) == grammar.MAX_COMMAND
+    with pytest.raises(ProtocolError, match="longer than 2048"):
+        Xclient("x" * (most + 1)).to_bytes()
 
 
 @given(text=NASTY, utf8=st.booleans())

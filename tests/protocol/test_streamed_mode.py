@@ -7,7 +7,7 @@ import pytest
 from smtp_transport.errors import CancelledError, ErrorKind
 from smtp_transport.phase import Phase
 from smtp_transport.receipt import Receipt
-from tests.protocol.mails import BOB, CAT, CONTENT, GO, MAIL, OK, QUEUED, WHOLE, Start, facts, receipts
+from tests.protocol.mails import BOB, CAT, CONTENT, GO, LARGE, MAIL, OK, QUEUED, WHOLE, Start, facts, receipts
 from tests.protocol.script import Fault, Played, Step, make_transaction
 
 FAST = {"offers": ("PIPELINING",), "mode": "streamed"}
@@ -30,6 +30,17 @@ def test_a_mail_costs_one_write_and_is_permitted_alone(play: Start) -> None:
     assert asked == [[0], [1], [2]]
     assert played.stream.writes - before == 4
     assert played.connection.usable
+
+
+def test_a_large_mail_goes_alone_so_that_a_refusal_of_it_is_heard(play: Start) -> None:
+    large = make_transaction(data=LARGE.replace("\n", "\r\n").encode())
+    alone = (*UNTIL_DOT[:6], LARGE, ".", QUEUED)
+    played = play(*WHOLE, *alone, *WHOLE, **FAST)
+    before = played.stream.writes
+    assert all(
+        receipt.accepted for receipt in receipts(played.connection, make_transaction(), large, make_transaction())
+    )
+    assert played.stream.writes - before == len(["MAIL", "content", "MAIL", "content", ".", "MAIL", "content"])
 
 
 @pytest.mark.parametrize("cut", [1, 2, 3, 7])

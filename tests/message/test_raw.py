@@ -293,3 +293,11 @@ def test_an_email_can_be_addressed_to_others_too() -> None:
 
 def test_no_repr_shows_what_a_message_says() -> None:
     assert "example" not in repr(RawEmail.of(PLAIN))
+
+
+@pytest.mark.parametrize("signature", [b"DKIM-Signature: v=1", b"ARC-Message-Signature: i=1"])
+def test_the_header_of_a_signed_message_is_not_written_anew(signature):
+    head = signature + "\r\nFrom: a@example.com\r\nTo: b@example.org\r\nSubject: Grüße\r\n".encode()
+    content = RawEmail.of(head + b"\r\nHi\r\n").render(eight_bit=True)
+    assert content.data.startswith(head)
+    assert content.utf8_headers

@@ -5,6 +5,7 @@ import datetime as dt
 import hashlib
 import re
 import ssl
+from types import SimpleNamespace
 
 import pytest
 from cryptography import x509
@@ -287,6 +288,19 @@ def test_a_session_says_nothing_for_another_place(config_for, issued, ca_file):
     context = context_for(config.tls_config)
     assert sessions.recall(context, "localhost", config.place) is not None
     assert sessions.recall(context, "localhost", f"{config.place}0") is None
+
+
+def test_sessions_of_no_more_than_some_servers_are_kept():
+    class Link:
+        session_reused = False
+        session = SimpleNamespace(has_ticket=True)
+        context = server_hostname = None
+
+    sessions = TlsSessions()
+    for number in range(100):
+        sessions.keep(Link, f"mx{number}.example:465")
+        assert 0 < len(sessions) <= 16
+    assert sessions.recall(None, None, "mx99.example:465") is not None
 
 
 def test_a_pin_is_checked_on_a_resumed_session_too(config_for, serving):

@@ -291,7 +291,10 @@ def _time_left(deadline: float, kind: ErrorKind, phase: Phase | None = None) -> 
 
 
 def _overdue(kind: ErrorKind, phase: Phase | None) -> SmtpTimeoutError:
-    return SmtpTimeoutError(_OVERDUE[kind], kind, phase=phase)
+    told = _OVERDUE[kind]
+    if phase is not None and kind is _READ_TIMEOUT:
+        told += f", while {phase.telling}"
+    return SmtpTimeoutError(told, kind, phase=phase)
 
 
 def _broken(error: OSError) -> SmtpError:

@@ -240,6 +240,7 @@ def test_a_handshake_that_comes_to_nothing_ends_in_time(client_for, trusting, en
             client.test_connection()
     assert failed.value.phase is Phase.TLS
     assert failed.value.is_retryable
+    assert "TLS" in str(failed.value)
 
 
 def test_mail_does_not_go_in_clear_text_because_starttls_was_not_offered(client_for, email):

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-Meet = Callable[[socket.socket], Callable[[], None] | None]
-"""Told of a connection; gives what is to be done with it in a thread of its own, or None, having closed it."""
+Meet = Callable[[socket.socket], Callable[[], None]]
+"""Told of a connection; gives what is to be done with it in a thread of its own."""
 HOST: Final = "127.0.0.1"
 
 
@@ -65,6 +65,4 @@ class Listener:
             if self.stopping.is_set():
                 accepted.close()
                 return
-            work = self._meet(accepted)
-            if work is not None:
-                self._start(work)
+            self._start(self._meet(accepted))

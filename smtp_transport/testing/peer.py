@@ -140,6 +140,8 @@ class Peer:
             raise ScriptBroken("StartTls needs a server with a TLS context")
         wrapped = self._tls.wrap_socket(self._socket, server_side=True, do_handshake_on_connect=False)
         self._socket = wrapped
+        if self._stopping.is_set():  # whoever came to wake this thread may have found the socket taken away
+            raise Departed
         try:
             wrapped.do_handshake()
         except OSError:

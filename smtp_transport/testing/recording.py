@@ -23,7 +23,7 @@ from typing import Self
 from smtp_transport.observation.masking import HIDDEN
 from smtp_transport.testing.listener import HOST, Listener
 from smtp_transport.testing.peer import Peer, ScriptBroken
-from smtp_transport.testing.relay import Relay, Scribe
+from smtp_transport.testing.relay import Relay, Scribe, reach
 from smtp_transport.testing.steps import Close, ExpectContent, ExpectEnd, Say, StartTls, Step
 
 
@@ -158,20 +158,21 @@ class Recorder:
         for relay in self._relays:
             relay.interrupt()
 
-    def _meet(self, client: socket.socket) -> Callable[[], None] | None:
+    def _meet(self, client: socket.socket) -> Callable[[], None]:
+        return lambda: self._record(client)
+
+    def _record(self, client: socket.socket) -> None:
         try:
-            server = socket.create_connection(self._upstream, timeout=30)
+            server = reach(self._upstream, self._listener.stopping)
         except OSError as error:
             host, port = self._upstream
             self._problems.append(f"cannot reach {host}:{port} ({error.strerror or type(error).__name__})")
             client.close()
-            return None
-        server.settimeout(None)
+            return
         relay = Relay(client, server, self._contexts, Scribe(mask=self._mask))
         self._relays.append(relay)
-        return lambda: self._record(relay)
-
-    def _record(self, relay: Relay) -> None:
+        if self._listener.stopping.is_set():  # nobody would wake it any more
+            relay.interrupt()
         relay.run(self._upstream[0])
         with self._lock, self._recording.open("a", encoding="utf-8") as written:
             written.write("\n".join([*relay.scribe.lines, "", ""]))

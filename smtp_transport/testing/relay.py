@@ -1,9 +1,13 @@
 """The middle of a recorded connection: bytes go through as they are, and a scribe writes down what they say."""
 
+import errno
+import os
 import re
 import selectors
 import socket
 import ssl
+import threading
+import time
 from contextlib import suppress
 from typing import Final
 
@@ -12,6 +16,10 @@ from smtp_transport.observation.masking import HIDDEN, masked_text
 _PATH: Final = re.compile(r"<[^>]*>")
 _VALUES: Final = re.compile(r"\b(SIZE|ORCPT|ENVID|AUTH)=\S+", re.IGNORECASE)
 _OCTETS: Final = re.compile(r"(?<=BDAT )\d+", re.IGNORECASE)
+_PATIENCE: Final = 30.0
+"""Seconds for a server to take a connection."""
+_GLANCE: Final = 0.1
+"""Seconds between two looks at whether it is time to stop."""
 _PROMPTS: Final = frozenset({"", "VXNlcm5hbWU6", "UGFzc3dvcmQ6"})
 """Challenges that hold nothing: of PLAIN, and the "Username:" and "Password:" of LOGIN."""
 
@@ -117,6 +125,7 @@ class Relay:
         self._client, self._server = client, server
         self._contexts = contexts
         self._can_see = True
+        self._is_over = False
         self.scribe = scribe
         self.problem: str | None = None
         """Why this is not the whole conversation."""
@@ -136,6 +145,7 @@ class Relay:
 
     def interrupt(self) -> None:
         """Wake a thread that waits in `run`."""
+        self._is_over = True
         for each in (self._client, self._server):
             with suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
@@ -179,16 +189,50 @@ class Relay:
         whom = "server"
         try:
             # First there: a client that waits can still be told of a server that is not trusted, by hanging up.
-            server = for_server.wrap_socket(self._server, server_hostname=server_name)
-            self._server, whom = server, "client"
-            client = for_client.wrap_socket(self._client, server_side=True)
-            self._client = client
+            self._server = server = for_server.wrap_socket(
+                self._server, server_hostname=server_name, do_handshake_on_connect=False
+            )
+            self._shake_hands(server)
+            whom = "client"
+            self._client = client = for_client.wrap_socket(
+                self._client, server_side=True, do_handshake_on_connect=False
+            )
+            self._shake_hands(client)
         except OSError as error:
+            if self._is_over:
+                return
             cause = getattr(error, "verify_message", None) or getattr(error, "reason", None) or error.strerror
             self.problem = f"no TLS with the {whom} ({cause or type(error).__name__})"
             self.scribe.remark(self.problem)
             return
         self.scribe.tls_started(client.version())
+
+    def _shake_hands(self, one: ssl.SSLSocket) -> None:
+        # Wrapping takes the socket away from who interrupts it: one that came just then was not heard.
+        if self._is_over:
+            raise ConnectionAbortedError
+        one.do_handshake()
+
+
+def reach(upstream: tuple[str, int], stopping: threading.Event) -> socket.socket:
+    """Connect, and give up when it is time to stop. Raises OSError."""
+    deadline = time.monotonic() + _PATIENCE
+    trouble = OSError("no address")
+    for family, kind, protocol, _, address in socket.getaddrinfo(*upstream, type=socket.SOCK_STREAM):
+        server = socket.socket(family, kind, protocol)
+        server.setblocking(False)
+        code = server.connect_ex(address)
+        while code == errno.EINPROGRESS and not stopping.is_set() and time.monotonic() < deadline:
+            with selectors.DefaultSelector() as waiting:
+                waiting.register(server, selectors.EVENT_WRITE)
+                if waiting.select(_GLANCE):
+                    code = server.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code == 0:
+            server.setblocking(True)
+            return server
+        server.close()
+        trouble = OSError(code, "no answer" if code == errno.EINPROGRESS else os.strerror(code))
+    raise trouble
 
 
 def _read(source: socket.socket) -> bytes | None:

@@ -3,6 +3,9 @@
 import smtplib
 import socket
 import ssl
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import pytest
 import trustme
@@ -18,6 +21,8 @@ from smtp_transport.testing import (
     Stall,
     StartTls,
     behaved,
+    greeted,
+    relay,
     replayed,
 )
 from smtp_transport.testing.relay import Scribe
@@ -172,6 +177,38 @@ def test_leaving_the_block_ends_everything(recording):
         assert client.recv(100) == b"220 hi\r\n"
     with client:
         assert client.recv(100) == b""
+
+
+@pytest.mark.parametrize("silent", ["server", "client"])
+def test_leaving_the_block_ends_a_handshake_that_does_not_go_on(recording, trusting, issued, silent):
+    tls = issued("localhost")
+    script = [*greeted("STARTTLS"), Expect("STARTTLS"), Say("220 go"), Stall() if silent == "server" else StartTls()]
+    with (
+        FaultServer(script, tls=tls, strict=False) as real,
+        Recorder(("localhost", real.port), recording, tls=tls, upstream_tls=trusting) as recorder,
+    ):
+        client = smtplib.SMTP(recorder.host, recorder.port, local_hostname="t.test", timeout=10)
+        client.ehlo()
+        assert client.docmd("STARTTLS") == (220, b"go")
+        if silent == "client":
+            real.wait_until(lambda: real.conversations[0].tls_version is not None)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("recorder")]
+    client.close()
+
+
+def test_who_stops_waits_for_no_server_that_takes_no_connection(monkeypatch):
+    monkeypatch.setattr(relay, "_PATIENCE", 1e6)
+    stopping = threading.Event()
+    with ExitStack() as held:
+        full = held.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(3):
+            waiting = held.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(full.getsockname())
+        reaching = held.enter_context(ThreadPoolExecutor()).submit(relay.reach, full.getsockname(), stopping)
+        stopping.set()
+        with pytest.raises(OSError, match="no answer"):
+            reaching.result(timeout=30)
 
 
 def test_a_server_that_is_not_there_is_an_end_for_the_client_and_told(recording):

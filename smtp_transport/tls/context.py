@@ -22,12 +22,25 @@ _NO_CHECK_TIME: Final = 0x200000
 """X509_V_FLAG_NO_CHECK_TIME of OpenSSL's x509_vfy.h, which the `ssl` module has no name for."""
 
 
-@functools.lru_cache(maxsize=64)
 def context_for(config: TlsConfig) -> ssl.SSLContext:
-    """Build the context that a configuration asks for; equal configurations share one, and its files are read once.
+    """Give the context that a configuration asks for. Equal ones share one, until a file that they name has changed.
 
     Raises `TlsError` (certificate_invalid) if a certificate or key cannot be read.
     """
+    files = (*config.ca_certs, config.client_cert_path, config.client_key_path)
+    return _built(config, tuple(_version_of(path) for path in files if path is not None))
+
+
+def _version_of(path: Path) -> tuple[int, int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None  # whoever reads it says why
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+@functools.lru_cache(maxsize=64)
+def _built(config: TlsConfig, _: tuple[object, ...]) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = config.checks_hostname
     # What a certificate is for stands in its subjectAltName and nowhere else (RFC 9525 section 2).

@@ -2,6 +2,7 @@ import datetime as dt
 import ssl
 
 import pytest
+import trustme
 from cryptography.hazmat.primitives import serialization
 
 from smtp_transport import ErrorKind, Phase, SmtpError, SmtpTimeoutError, TlsConfig, TlsError
@@ -313,6 +314,27 @@ def test_an_encrypted_key_is_refused_and_no_passphrase_asked_for(tmp_path, ca):
     with pytest.raises(TlsError) as refused:
         context_for(TlsConfig(client_cert_path=path))
     assert "passphrase" in refused.value.message
+
+
+def test_files_that_were_renewed_are_read_again(client_for, issued, ca, tmp_path):
+    """A certificate that lives for days is renewed while the program runs, and under the same name."""
+    mine, theirs = tmp_path / "mine.pem", tmp_path / "theirs.pem"
+    stranger = trustme.CA()
+    for authority in (stranger, ca):
+        authority.cert_pem.write_to_path(str(theirs))
+        identity = authority.issue_cert("client@example.com").private_key_and_cert_chain_pem.bytes()
+        mine.with_suffix(".new").write_bytes(identity)
+        mine.with_suffix(".new").rename(mine)
+        context = issued()
+        context.verify_mode = ssl.CERT_REQUIRED
+        ca.configure_trust(context)
+        config = TlsConfig(ca_certs=theirs, client_cert_path=mine)
+        with FaultServer(IMPLICIT, tls=context, strict=False) as server:
+            client = client_for(server, host="localhost", tls="implicit", tls_config=config)
+            if authority is stranger:
+                assert refusal_of(client).kind is ErrorKind.CERTIFICATE_UNTRUSTED
+            else:
+                assert client.test_connection().tls_active
 
 
 def test_equal_configurations_share_a_context(ca_file):

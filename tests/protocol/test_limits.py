@@ -1,5 +1,7 @@
 """What a server says it takes at most (RFC 9422): transactions are split, and links are left when they are full."""
 
+from collections.abc import Collection, Sequence
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -75,6 +77,27 @@ def test_transactions_of_one_mail_share_a_window(play: Start) -> None:
     )
     (receipt,) = receipts(played.connection, make_transaction("bob@example.com", "cat@example.com"))
     assert len(receipt.accepted) == 2
+
+
+def test_a_mail_without_permission_is_not_asked_for_again_with_its_other_transactions(play: Start) -> None:
+    asked: list[list[int]] = []
+
+    def permit(positions: Sequence[int]) -> Collection[int]:
+        asked.append(list(positions))
+        return [position for position in positions if position == 1]
+
+    chunk = ("BDAT 22 LAST", CONTENT, QUEUED)
+    played = play(
+        *(MAIL, OK, BOB, OK, *chunk),
+        offers=("PIPELINING", "CHUNKING", "LIMITS RCPTMAX=1"),
+        mode="chunked",
+        knows_chunks=True,
+        window_mails=1,
+    )
+    both = make_transaction("bob@example.com", "cat@example.com")
+    given_receipts = [receipt for _, receipt in played.connection.deliver([both, make_transaction()], permit)]
+    assert asked == [[0], [1]]
+    assert [len(receipt.accepted) for receipt in given_receipts] == [0, 1]
 
 
 def test_what_breaks_in_a_later_transaction_takes_nothing_from_an_earlier_one(play: Start) -> None:

@@ -52,6 +52,13 @@ def test_a_server_out_of_step_is_stepped_down_at_once_and_told_of(caplog: pytest
     assert "mx.example.com:25 stumbled in mode chunked, now streamed: what?" in caplog.text
 
 
+def test_a_refusal_is_no_stumble() -> None:
+    footing = Footing()
+    refused = ProtocolError("RSET refused", ErrorKind.UNEXPECTED_RESPONSE, 451, "4.3.0", Phase.MAIL)
+    footing.broke(WireMode.CHUNKED, refused, "mx")
+    assert footing.stumble is None
+
+
 @pytest.mark.parametrize("error", [LOST, STALLED])
 def test_one_lost_link_is_bad_luck_and_two_in_a_row_are_not(error: Exception) -> None:
     footing = Footing()

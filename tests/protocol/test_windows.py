@@ -210,6 +210,16 @@ def test_a_server_that_does_not_know_bdat_bounces_no_mail(play: Start, code: int
     assert played.connection.mode is WireMode.STREAMED
 
 
+def test_a_server_that_knew_bdat_and_does_not_any_more_is_asked_again(play: Start) -> None:
+    before = play(*ONE, **FAST)
+    receipts(before.connection, make_transaction())
+    broken = play(MAIL, OK, BOB, OK, *CHUNK, b"500 5.5.2 what?\r\n", **FAST)
+    broken.connection.footing, broken.connection._talk.takes_chunks = before.connection.footing, False
+    broken.connection.footing.knows_chunks = True
+    receipts(broken.connection, make_transaction())
+    assert not broken.connection.footing.knows_chunks
+
+
 def test_a_write_that_fails_leaves_no_doubt_about_what_was_not_begun(play: Start) -> None:
     data = b"0123456789abcd\r\n" * 12_000
     text = "0123456789abcd\n" * 11_999 + "0123456789abcd"

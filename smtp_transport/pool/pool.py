@@ -25,6 +25,8 @@ from smtp_transport.tls import TlsSessions
 
 _LONGEST_WAIT: Final = 3_600.0
 """Seconds: a lock waits no longer than a bound of the machine."""
+_PARTING: Final = 1.0
+"""Seconds to wait for the reply to QUIT where somebody may be waiting for the place."""
 _SHORTEST_FAREWELL: Final = 0.05
 """Seconds in which QUIT is written, whoever answers."""
 
@@ -346,7 +348,7 @@ class ConnectionPool:
                     return
         self._retire(books, ((ticket, link),))
 
-    def _retire(self, books: Books, links: Iterable[tuple[Ticket, Link]], patience: float = FAREWELL) -> None:
+    def _retire(self, books: Books, links: Iterable[tuple[Ticket, Link]], patience: float = _PARTING) -> None:
         """Part with links; so many seconds for all of them: a server that has gone silent is silent on each."""
         deadline, waiting = self._clock() + patience, iter(links)
         try:
@@ -361,7 +363,7 @@ class ConnectionPool:
             raise
 
     @staticmethod
-    def _part(link: Link, patience: float = FAREWELL) -> None:
+    def _part(link: Link, patience: float = _PARTING) -> None:
         """Say QUIT where it can be said, and close."""
         link.connection.quit(max(patience, _SHORTEST_FAREWELL))
         link.close()

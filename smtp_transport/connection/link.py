@@ -227,9 +227,14 @@ class Connection:
         finally:
             self._close_if_broken()
 
-    def noop(self) -> bool:
-        """Ask the server for a sign of life."""
-        return self._works(Noop())
+    def noop(self, patience: float | None = None) -> bool:
+        """Ask the server for a sign of life; wait so many seconds for it, and never longer than for another reply."""
+        talk, usual = self._talk, self._talk.patience
+        talk.patience = usual if patience is None else min(usual, patience)
+        try:
+            return self._works(Noop())
+        finally:
+            talk.patience = usual
 
     def reset(self) -> bool:
         """Drop a transaction that a refusal left open. `deliver` does so by itself where needed."""

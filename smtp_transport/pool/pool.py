@@ -27,6 +27,9 @@ _LONGEST_WAIT: Final = 3_600.0
 """Seconds: a lock waits no longer than a bound of the machine."""
 _PARTING: Final = 1.0
 """Seconds to wait for the reply to QUIT where somebody may be waiting for the place."""
+_SIGN_OF_LIFE: Final = 10.0
+"""Seconds in which NOOP is answered, or a fresh link costs less than to go on waiting: a firewall may have forgotten
+the idle one, and then nobody answers at all."""
 _SHORTEST_FAREWELL: Final = 0.05
 """Seconds in which QUIT is written, whoever answers."""
 
@@ -325,7 +328,7 @@ class ConnectionPool:
         if not link.connection.usable or self._is_spent(link):
             return False
         if check or within.needs_check(self._clock() - link.heard_at, self._limits):
-            sound = link.connection.noop()
+            sound = link.connection.noop(_SIGN_OF_LIFE)
             link.heard_at = self._clock()
             return sound
         return True

@@ -289,10 +289,11 @@ class _ImaginedConnection(Connection):
             return error
         return None
 
-    def noop(self) -> bool:
+    def noop(self, patience: float | None = None) -> bool:  # noqa: ARG002 - nobody has to be waited for
         return self._is_open
 
-    reset = noop
+    def reset(self) -> bool:
+        return self._is_open
 
     def quit(self, patience: float = 0.0) -> bool:  # noqa: ARG002 - nobody has to be waited for
         self._is_open = False

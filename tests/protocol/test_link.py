@@ -1,5 +1,7 @@
 """What a link does besides mails, and how it ends."""
 
+import time
+
 import pytest
 
 from smtp_transport.errors import (
@@ -26,6 +28,15 @@ def test_noop_tells_whether_the_server_is_there(play: Start) -> None:
     assert not played.connection.noop()
     assert not played.connection.usable
     assert not played.connection.noop(), "and nothing more is said"
+
+
+def test_a_sign_of_life_is_waited_for_no_longer_than_is_asked(play: Start) -> None:
+    played = play("NOOP", OK, "NOOP", OK, "NOOP", OK, io_timeout=60)
+    for patience, most in ((None, 60), (10, 10), (1_000, 60)):
+        before = time.monotonic()
+        assert played.connection.noop(patience)
+        assert played.connection._talk.patience == 60
+        assert before + most <= played.stream.read_deadlines[-1] <= time.monotonic() + most
 
 
 def test_reset_drops_an_open_transaction(play: Start) -> None:

@@ -2,7 +2,16 @@ import threading
 
 import pytest
 
-from smtp_transport import CancelledError, ConnectionPool, ErrorKind, PoolConfig, PoolError, SmtpConfig, SmtpError
+from smtp_transport import (
+    CancelledError,
+    Connection,
+    ConnectionPool,
+    ErrorKind,
+    PoolConfig,
+    PoolError,
+    SmtpConfig,
+    SmtpError,
+)
 from smtp_transport.testing import Close, Expect, FaultServer, Say, Stall, behaved, greeted, quit_said
 from tests.wire.pooling import counts, used, wait_for_pending
 
@@ -130,6 +139,17 @@ def test_a_noop_is_said_only_when_a_connection_is_stale(pool_of, server, clock):
     assert server.conversations[0].verbs.count("NOOP") == 1
     assert used(pool, check=True).is_reused
     assert server.conversations[0].verbs.count("NOOP") == 2
+
+
+def test_a_forgotten_link_does_not_cost_the_wait_for_a_reply(pool_of, server, clock, monkeypatch):
+    """What a firewall has forgotten answers nothing, ever."""
+    patience = []
+    monkeypatch.setattr(Connection, "noop", lambda _, seconds: patience.append(seconds) or True)
+    pool = pool_of(server)
+    used(pool)
+    clock.now += 100
+    used(pool)
+    assert patience == [10]
 
 
 @pytest.mark.parametrize("answer", [[Close()], [Say("421 4.4.2 idle"), Close()], [Say("500 what"), Stall()]])

@@ -133,9 +133,17 @@ addresses = st.builds(
 )
 
 
+@pytest.mark.parametrize("name", ["x" * 61, "x " + "y" * 61, "x" * 998, "x " + "y" * 996])
+def test_a_name_with_a_word_too_long_for_a_line_is_folded_too(name: str) -> None:
+    written = headers.mailboxes("From", [Address("a@example.com", name)])
+    assert max(map(len, written.split("\r\n"))) <= 76
+    assert decoded(written.partition(": ")[2].replace("\r\n", "")) == f"{name} <a@example.com>\r\n".strip()
+
+
 @pytest.mark.parametrize("name", ["The Society " * 20 + "of Everything", "x" * 60 + " y", "x " * 300 + "x"])
 def test_a_long_name_of_plain_words_is_folded_and_stays_plain(name: str) -> None:
     """F-MIME-05."""
+    assert phrase(name) == name.split(" ")
     written = headers.mailboxes("From", [Address("a@example.com", name)])
     assert "=?" not in written
     assert max(map(len, written.split("\r\n"))) <= 76

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from email import message_from_bytes
 from email.header import Header
 from email.headerregistry import Address as HeaderAddress
+from email.headerregistry import Group
 from email.message import EmailMessage, Message
 from email.mime.text import MIMEText
 from typing import Any
@@ -80,6 +81,15 @@ def test_blind_recipients_are_in_the_envelope_alone(header: bytes) -> None:
     assert raw.envelope.recipients[-2:] == ("blind@hidden.example", "two@hidden.example")
     assert b"hidden" not in raw.render(eight_bit=True).data
     assert b"cc" not in raw.render(eight_bit=True).data.lower()
+
+
+def test_a_header_that_is_rewritten_to_the_same_length_is_rewritten() -> None:
+    """Bcc never on the wire, though the encoded subject takes just its room."""
+    data = "Subject: ü\r\nBcc: h@x.yyy\r\n".encode() + PLAIN.replace(b"Subject: s\r\n", b"")
+    raw = RawEmail.of(data)
+    assert len(raw.data) == len(data)
+    assert raw.envelope.recipients == ("b@example.com", "h@x.yyy")
+    assert b"h@x" not in raw.data
 
 
 @pytest.mark.parametrize(
@@ -211,6 +221,16 @@ def test_a_long_name_of_a_standard_message_makes_no_recipient_and_no_refusal(nam
     assert raw.envelope.recipients == ("b@example.com", "c@example.com", "d@example.com")
     back = parsed(raw.render(eight_bit=False))["Cc"].addresses
     assert [address.addr_spec for address in back] == ["c@example.com", "d@example.com"]
+
+
+def test_a_group_of_a_standard_message_stays_one() -> None:
+    friends = Group("Friends", (HeaderAddress("x, " * 40, "c", "example.com"), HeaderAddress("D", "d", "example.com")))
+    message = a_message(Cc=friends)
+    try:
+        raw = RawEmail.of(message)
+    except MessageError:  # older versions of the package cannot write it, and alone it would be no group
+        return
+    assert parsed(raw.render(eight_bit=False))["Cc"].groups[0].display_name == "Friends"
 
 
 def test_international_domains_become_a_labels_in_envelope_and_header() -> None:

@@ -64,7 +64,8 @@ class RawEmail:
 
         The header says it in Sender or From, and in To, Cc and Bcc; in Resent-* if it was sent before. Raises
         MessageError for what is no message or no envelope, pydantic.ValidationError for a wrong argument. Fields that
-        the envelope does not come from need not be understood.
+        the envelope does not come from need not be understood. What has NUL or a line of more than 998 octets, and
+        cannot be encoded anew, is no message that could arrive: ENCODING_FAILED.
         """
         needed = (_SENDERS if sender is None else _NONE) | (_RECIPIENTS if recipients is None else _NONE)
         if isinstance(message, Message):
@@ -86,7 +87,9 @@ class RawEmail:
         if not is_signed(fields, b""):
             fields = tuple(map(in_ascii, fields))
         ids = [own for one in fields if one.name == "message-id" for own in rules.foreign_ids(one.text)]
-        return cls(envelope, _whole(fields, data, body), ids[0] if ids else "")
+        made = cls(envelope, _whole(fields, data, body), ids[0] if ids else "")
+        made._check_lines()
+        return made
 
     def stamped(self, message_id: str, date: datetime) -> "RawEmail":
         """Return the message with a Message-ID and a Date if it has none. `date` is aware.
@@ -105,13 +108,22 @@ class RawEmail:
         """
         data = self.data
         if not is_fit(data, eight_bit=eight_bit):
-            fields, start = split(data)
-            body = data[start:]
-            anew = None if is_signed(fields, body) else reencoded(fields, body, eight_bit=eight_bit)
-            if anew is not None:
-                data = _whole(anew[0], anew[1], 0)
+            data = self._reencoded(eight_bit=eight_bit) or data
         utf8_headers = not data[: data.find(b"\r\n\r\n") + 1].isascii()
         return Content(data, eight_bit=utf8_headers or not data.isascii(), utf8_headers=utf8_headers)
+
+    def _reencoded(self, *, eight_bit: bool) -> bytes | None:
+        fields, start = split(self.data)
+        body = self.data[start:]
+        anew = None if is_signed(fields, body) else reencoded(fields, body, eight_bit=eight_bit)
+        return None if anew is None else _whole(anew[0], anew[1], 0)
+
+    def _check_lines(self) -> None:
+        """Refuse what servers on the way would change or refuse, and what cannot be encoded anew."""
+        if not is_fit(self.data, eight_bit=True) and self._reencoded(eight_bit=True) is None:
+            told = "the body has NUL or a line of more than 998 octets (RFC 5322 section 2.1.1), and is"
+            told += " signed or malformed, so that it cannot be encoded anew; encode it before it is signed"
+            raise MessageError(told, ErrorKind.ENCODING_FAILED)
 
 
 def _octets(message: object) -> bytes:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from smtp_transport.envelope import Content
+from smtp_transport.errors import ErrorKind, MessageError
 from smtp_transport.message import RawEmail
 
 HEAD = b"From: a@example.com\r\nTo: b@example.com\r\nMIME-Version: 1.0\r\n"
@@ -116,3 +117,20 @@ def test_what_would_break_is_not_touched_and_says_what_it_needs(data: bytes) -> 
     content = rendered(data, eight_bit=False)
     assert content.data == data
     assert content.eight_bit
+
+
+@pytest.mark.parametrize("body", [b"x" * 999 + b"\r\n", b"nul \0\r\n"], ids=["long", "nul"])
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"DKIM-Signature: v=1\r\n" + HEAD + b"\r\n",
+        HEAD + b'Content-Type: multipart/signed; boundary="b"\r\n\r\n--b\r\n\r\n',
+        HEAD + b'Content-Type: multipart/mixed; boundary="b"\r\n\r\npreamble ',
+    ],
+    ids=["dkim", "signed", "preamble"],
+)
+def test_what_would_break_and_cannot_go_as_it_is_is_refused_at_once(head: bytes, body: bytes) -> None:
+    with pytest.raises(MessageError, match="998 octets") as refused:
+        RawEmail.of(head + body)
+    assert refused.value.kind is ErrorKind.ENCODING_FAILED
+    RawEmail.of(head + b"x" * 900 + b"\r\n")

@@ -37,7 +37,7 @@ class Footing:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may send a mail while its thread is in here
         self._stumble: Stumble | None = None
         self._suspicions = 0
         self.knows_chunks = False

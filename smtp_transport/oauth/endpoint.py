@@ -1,7 +1,6 @@
 """One request to a token endpoint, and what its answer means."""
 
 import json
-import queue
 import re
 import socket
 import ssl
@@ -121,25 +120,24 @@ class OAuth2Client(SecretModel):
 
     def _in_time(self, form: SecretStr) -> tuple[int, bytes]:
         """Do it in a thread: the resolver knows no deadline, and a peer that drips bytes stretches a socket's."""
-        answers: queue.SimpleQueue[tuple[int, bytes] | SmtpError] = queue.SimpleQueue()
+        answers: list[tuple[int, bytes] | SmtpError] = []
+        answered = threading.Event()
         context = self._context()
 
         def ask() -> None:
             try:
-                answers.put(self._post(form, context))
+                answers.append(self._post(form, context))
             except SmtpError as error:
-                answers.put(error.with_traceback(None))  # its frames hold the request
+                answers.append(error.with_traceback(None))  # its frames hold the request
             except Exception as error:  # noqa: BLE001 - nobody would hear of it, and the caller would wait
-                answers.put(self._unreachable(error))
+                answers.append(self._unreachable(error))
+            answered.set()
 
         try:
             threading.Thread(target=ask, name=f"token from {self._host}", daemon=True).start()
         except RuntimeError:
             ask()  # no thread is to be had, as while the interpreter ends: then the socket's timeout must do
-        try:
-            answer = answers.get(timeout=self.timeout)
-        except queue.Empty:
-            answer = self._overdue()
+        answer = answers[0] if answered.wait(self.timeout) else self._overdue()
         if isinstance(answer, SmtpError):
             answer.__context__ = None
             raise answer

@@ -24,7 +24,7 @@ class _TokenProvider(NotPickled, ABC):
         self._token = token
         self._clock = clock
         # By process: a lock that another thread held at a fork would be held in the child for ever.
-        self._locks: dict[int, threading.Lock] = {}
+        self._locks: dict[int, threading.RLock] = {}
 
     def get_credentials(self) -> Credentials:
         """Give the token at hand, or fetch one. Raises what `OAuth2Client.request` does."""
@@ -58,7 +58,7 @@ class _TokenProvider(NotPickled, ABC):
 
     def _replace(self, old: OAuth2Token | None) -> OAuth2Token:
         """Fetch a token in place of this one, unless another thread has just done so."""
-        with self._locks.setdefault(os.getpid(), threading.Lock()):
+        with self._locks.setdefault(os.getpid(), threading.RLock()):
             current = self._token
             if current is None or current is old:
                 current = self._token = self.fetch()

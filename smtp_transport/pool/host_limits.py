@@ -1,7 +1,6 @@
 """How many connections all clients of a process may have to one server together."""
 
 import os
-import queue
 import time
 import weakref
 from typing import Protocol
@@ -50,15 +49,16 @@ class HostLimits:
                         gate.admit(place.ticket, None)
                         return place
                     neighbours = [] if politely else [each for each in gate.neighbours if each is not asking]
-                if not any(neighbour.give_up_idle() for neighbour in neighbours):
-                    place.ticket.bell.get(timeout=max(0.0, deadline - time.monotonic()))
-        except queue.Empty:
-            place.leave()
-            told = f"all {self.max_connections} connections to {host} that host_limits allows are in use"
-            raise PoolError(told, ErrorKind.ACQUIRE_TIMEOUT if timeout > 0 else ErrorKind.POOL_EXHAUSTED) from None
+                if any(neighbour.give_up_idle() for neighbour in neighbours):
+                    continue
+                if not place.ticket.bell.wait(deadline - time.monotonic()):
+                    break
         except BaseException:
             place.leave()
             raise
+        place.leave()
+        told = f"all {self.max_connections} connections to {host} that host_limits allows are in use"
+        raise PoolError(told, ErrorKind.ACQUIRE_TIMEOUT if timeout > 0 else ErrorKind.POOL_EXHAUSTED)
 
     def in_use(self, host: str) -> int:
         """Count this process's connections to a host, idle ones too."""

@@ -1,11 +1,11 @@
 """A thread that looks after a pool when nobody asks it for anything. It exists only where `min_idle` wants it."""
 
 import logging
-import queue
 import threading
 import weakref
-from contextlib import suppress
 from typing import Protocol
+
+from smtp_transport.pool.turns import Bell
 
 _log = logging.getLogger(__name__)
 
@@ -22,21 +22,18 @@ class Housekeeper:
     """Tends a pool now, whenever it is rung for, and as often as the pool says. It ends with the pool."""
 
     def __init__(self, pool: Tended) -> None:
-        self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()
-        self._pool = weakref.ref(pool, lambda _: self._bell.put(None))
+        self._bell = Bell()
+        self._pool = weakref.ref(pool, lambda _: self._bell.ring())
         self.thread = threading.Thread(target=self._run, name="smtp pool", daemon=True)
         self.thread.start()
 
     def ring(self) -> None:
         """Have the pool tended soon."""
-        self._bell.put(None)
+        self._bell.ring()
 
     def _run(self) -> None:
         while (patience := self._tend()) is not None:
-            with suppress(queue.Empty):
-                self._bell.get(timeout=patience)
-                while True:
-                    self._bell.get_nowait()
+            self._bell.wait(patience)
 
     def _tend(self) -> float | None:
         # No reference to the pool is kept while it waits.

@@ -1,7 +1,6 @@
 """The pool itself: it waits, opens, checks, lends, takes back and closes."""
 
 import os
-import queue
 import random
 import time
 from collections.abc import Callable, Iterable
@@ -18,7 +17,7 @@ from smtp_transport.pool.host_limits import HostLimits
 from smtp_transport.pool.housekeeper import Housekeeper
 from smtp_transport.pool.lease import PooledConnection
 from smtp_transport.pool.opening import Opening
-from smtp_transport.pool.turns import Ticket
+from smtp_transport.pool.turns import Bell, Ticket
 from smtp_transport.pool.watch import PoolWatch
 from smtp_transport.resilience import RateLimiter
 from smtp_transport.tls import TlsSessions
@@ -221,13 +220,9 @@ class ConnectionPool:
 
     @staticmethod
     def _await_leases(books: Books, deadline: float) -> bool:
-        came_back: queue.SimpleQueue[None] = queue.SimpleQueue()
-        books.on_leaving = came_back
-        while books.held:
-            try:
-                came_back.get(timeout=max(0.0, deadline - time.monotonic()))
-            except queue.Empty:
-                break
+        books.on_leaving = came_back = Bell()
+        while books.held and came_back.wait(deadline - time.monotonic()):
+            pass
         late = tuple(books.held.values())
         for link in late:
             if link is not None:
@@ -268,10 +263,8 @@ class ConnectionPool:
             if overdue:
                 self._retire(books, overdue)
                 continue
-            try:
-                ticket.bell.get(timeout=max(0.0, deadline - self._clock()))
-            except queue.Empty:
-                raise self._no_place(timeout) from None
+            if not ticket.bell.wait(deadline - self._clock()):
+                raise self._no_place(timeout)
 
     def _no_place(self, timeout: float) -> PoolError:
         busy = f"all {self._limits.max_connections} connections to {self._config.place} are in use"

@@ -1,7 +1,6 @@
 """Places, and the queue for them: first come, first served."""
 
 import itertools
-import queue
 import threading
 from collections import deque
 from contextlib import suppress
@@ -11,13 +10,34 @@ from typing import Generic, TypeVar
 Held = TypeVar("Held")
 
 
+class Bell:
+    """Whoever waits for it is woken once, however often it was rung. Anyone may ring, from anywhere.
+
+    It is a bare lock, whose release is atomic: a lease that the garbage collector finds may ring from under any lock,
+    and so may a signal handler. `queue.SimpleQueue` is as good at that, but CPython 3.11 has its `get` wait for ever if
+    a signal comes when its time is just up.
+    """
+
+    def __init__(self) -> None:
+        self._silence = threading.Lock()
+        self._silence.acquire()
+
+    def ring(self) -> None:
+        """Wake who waits, now or next."""
+        with suppress(RuntimeError):  # it has been rung before
+            self._silence.release()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait for so many seconds at most; whether it was rung."""
+        return self._silence.acquire(timeout=min(max(0.0, seconds), threading.TIMEOUT_MAX))
+
+
 @dataclass(slots=True, eq=False)
 class Ticket:
     """A turn in the queue, and later the number of the place. Its bell rings when it is worth looking again."""
 
     number: int
-    # Its put() is reentrant: a lease that the garbage collector finds may ring from anywhere, even from under the lock.
-    bell: queue.SimpleQueue[None] = field(default_factory=queue.SimpleQueue)
+    bell: Bell = field(default_factory=Bell)
 
 
 class Turns(Generic[Held]):
@@ -27,9 +47,10 @@ class Turns(Generic[Held]):
     """
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
+        # Reentrant: a signal handler may ask a pool, or end it, while its thread is in here.
+        self.lock = threading.RLock()
         self.held: dict[int, Held] = {}  # by ticket number
-        self.on_leaving: queue.SimpleQueue[None] | None = None
+        self.on_leaving: Bell | None = None
         self._waiting: deque[Ticket] = deque()
         self._numbers = itertools.count(1)
 
@@ -66,9 +87,9 @@ class Turns(Generic[Held]):
         self.held.pop(ticket.number, None)
         self.ring()
         if self.on_leaving is not None:
-            self.on_leaving.put(None)
+            self.on_leaving.ring()
 
     def ring(self) -> None:
         """Have the first in line look again; it rings for the next if there is more."""
         with suppress(IndexError):
-            self._waiting[0].bell.put(None)
+            self._waiting[0].bell.ring()

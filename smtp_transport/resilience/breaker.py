@@ -58,7 +58,7 @@ class CircuitBreaker:
         self._config = config
         self._clock = clock
         self._changed = changed
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may send a mail while its thread is in here
         self._state = CircuitState.CLOSED
         self._epoch = 0
         self._failures: deque[float] = deque(maxlen=config.failure_threshold)

@@ -20,7 +20,7 @@ class RateLimiter:
         self._clock = clock
         self._what = what
         self._moments: deque[float] = deque(maxlen=most)  # they only grow; the last may lie ahead
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may send a mail while its thread is in here
 
     def take(self, wanted: int) -> int:
         """Take as many as may go now, up to so many."""

@@ -7,7 +7,6 @@ address or a broken IPv6 costs a quarter of a second and not the deadline.
 import errno
 import itertools
 import os
-import queue
 import selectors
 import socket
 import struct
@@ -122,29 +121,31 @@ def resolve(host: str, port: int, deadline: float) -> tuple[Target, ...]:
         raise SmtpConnectionError(told, ErrorKind.DNS_RESOLUTION_FAILED, phase=Phase.CONNECT) from None
     except OSError:
         pass  # no IP address, then: a name
-    answers: queue.SimpleQueue[tuple[Target, ...] | OSError] = queue.SimpleQueue()
+    answers: list[tuple[Target, ...] | OSError] = []
+    answered = threading.Event()
 
     def ask() -> None:
         try:
             # Not AI_ADDRCONFIG: where only the loopback interface has IPv6 it hides a server on ::1. An address without
             # a route fails at once, and costs nothing.
-            answers.put(_lookup(host, port, 0))
+            answers.append(_lookup(host, port, 0))
         except OSError as error:
-            answers.put(error)
+            answers.append(error)
+        answered.set()
 
     try:
         threading.Thread(target=ask, name=f"resolve {host}", daemon=True).start()
     except RuntimeError:
         # No thread is to be had, as while the interpreter ends (3.12): then the resolver's own bounds must do.
         ask()
-    try:
-        answer = answers.get(timeout=max(0.0, deadline - time.monotonic()))
-    except queue.Empty:
+    # Not `queue.SimpleQueue`: CPython 3.11 has it wait for ever if a signal comes when its time is just up.
+    if not answered.wait(max(0.0, deadline - time.monotonic())):
         raise SmtpTimeoutError(
             f"the name {host!r} was not resolved in the time allowed for connecting; does the DNS server answer?",
             ErrorKind.CONNECT_TIMEOUT,
             phase=Phase.CONNECT,
-        ) from None
+        )
+    (answer,) = answers
     if isinstance(answer, OSError):
         raise SmtpConnectionError(
             f"the name {host!r} cannot be resolved ({answer.strerror}); is it spelt right?",

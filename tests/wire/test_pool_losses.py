@@ -2,14 +2,27 @@
 
 import gc
 import linecache
+import signal
 import sys
 import threading
 from contextlib import suppress
 
 import pytest
 
-from smtp_transport import Connection, Interceptor, PoolConfig, RetryConfig, SmtpClient
+from smtp_transport import (
+    CancelledError,
+    Connection,
+    ConnectionPool,
+    ErrorKind,
+    Interceptor,
+    PoolConfig,
+    PoolError,
+    RetryConfig,
+    SmtpClient,
+    SmtpConfig,
+)
 from smtp_transport.pool import PooledConnection
+from smtp_transport.pool.turns import Bell
 from tests.wire.pooling import counts, used, wait_for_pending
 
 
@@ -195,3 +208,98 @@ def test_a_lease_that_an_exception_kept_from_being_made_needs_no_finalizer():
     half_made.release()
     half_made.__del__()
     assert not half_made.is_reused
+
+
+def struck_at(line: int, work, handler) -> bool:
+    """Run work, and a signal's handler before the nth line that the pool executes; False if it has fewer."""
+    left = line
+
+    def trace(frame, event, _):
+        nonlocal left
+        if "/smtp_transport/pool/" not in frame.f_code.co_filename:
+            return None
+        if event == "line":
+            left -= 1
+            if left == 0:
+                handler()
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        work()
+    finally:
+        sys.settrace(before)
+    return left <= 0
+
+
+@pytest.mark.parametrize(
+    "handler",
+    [
+        lambda pool: pool.status(),
+        lambda pool: pool.give_up_idle(),
+        lambda pool: pool.configure(PoolConfig(max_connections=1)),
+        lambda pool: pool.close_all(timeout=0),
+    ],
+    ids=["asks", "closes what is idle", "configures", "ends"],
+)
+def test_a_signal_handler_may_use_the_pool_wherever_it_strikes(pool_of, server, clock, handler):
+    """A handler of SIGTERM that shuts the client down strikes in the thread that is in the pool."""
+    line = 0
+    is_struck = [True]
+
+    def strike_everywhere():
+        nonlocal line
+        while is_struck[-1]:
+            line += 1
+            pool = pool_of(server, max_connections=2)
+            used(pool)
+            clock.now += 61
+
+            def work(pool=pool):
+                with suppress(PoolError, CancelledError):
+                    used(pool, timeout=0)
+
+            is_struck.append(struck_at(line, work, lambda pool=pool: handler(pool)))
+            _, in_use, pending = counts(pool)
+            assert (in_use, pending) == (0, 0), f"lost at line {line}"
+            pool.close_all()
+        is_struck.append("done")
+
+    # In a thread of its own, so that a deadlock fails the test instead of stopping all of them.
+    thread = threading.Thread(target=strike_everywhere, daemon=True)
+    thread.start()
+    thread.join(60)
+    assert is_struck[-1] == "done", f"at line {line}"
+    assert line > 30
+
+
+@pytest.mark.parametrize("late", [0, -1, -1e9])
+def test_a_wait_whose_time_is_up_ends(late):
+    assert not Bell().wait(late)
+
+
+def test_a_bell_that_was_rung_often_is_heard_once():
+    bell = Bell()
+    for _ in range(3):
+        bell.ring()
+    assert bell.wait(60)
+    assert not bell.wait(0)
+
+
+def test_signals_end_no_wait_for_a_place_early_and_let_none_go_on(server):
+    """One signal in many comes when the time is just up."""
+    config = SmtpConfig(host="127.0.0.1", port=server.port, tls="none", pool=PoolConfig(max_connections=1))
+    pool = ConnectionPool(config)
+    before = signal.signal(signal.SIGALRM, lambda *_: None)
+    try:
+        with pool.acquire():
+            signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
+            for _ in range(300):
+                with pytest.raises(PoolError) as late:
+                    pool.acquire(timeout=0.001)
+                assert late.value.kind is ErrorKind.ACQUIRE_TIMEOUT
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+        pool.close_all()

@@ -14,8 +14,8 @@ class Bell:
     """Whoever waits for it is woken once, however often it was rung. Anyone may ring, from anywhere.
 
     It is a bare lock, whose release is atomic: a lease that the garbage collector finds may ring from under any lock,
-    and so may a signal handler. `queue.SimpleQueue` is as good at that, but CPython 3.11 has its `get` wait for ever if
-    a signal comes when its time is just up.
+    and so may a signal handler. `queue.SimpleQueue` is as good at that, but before CPython 3.13 its `get` waits for
+    ever if a signal comes when its time is just up.
     """
 
     def __init__(self) -> None:

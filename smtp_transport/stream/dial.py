@@ -138,7 +138,7 @@ def resolve(host: str, port: int, deadline: float) -> tuple[Target, ...]:
     except RuntimeError:
         # No thread is to be had, as while the interpreter ends (3.12): then the resolver's own bounds must do.
         ask()
-    # Not `queue.SimpleQueue`: CPython 3.11 has it wait for ever if a signal comes when its time is just up.
+    # Not `queue.SimpleQueue`: before CPython 3.13 it waits for ever if a signal comes when its time is just up.
     if not answered.wait(max(0.0, deadline - time.monotonic())):
         raise SmtpTimeoutError(
             f"the name {host!r} was not resolved in the time allowed for connecting; does the DNS server answer?",

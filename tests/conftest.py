@@ -1,5 +1,6 @@
 """Fixtures that more than one room of tests needs."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,6 +8,12 @@ import pytest
 import trustme
 
 from mailworker.dev.valkey import ValkeyServer
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Run one more process than there are cores, up to `--maxprocesses`: much of the time is waiting for servers."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return cores + 1
 
 
 @pytest.fixture(scope="session")

@@ -199,7 +199,8 @@ class Relay:
             )
             self._shake_hands(client)
         except OSError as error:
-            if self._is_over:
+            # What the other side had said by then is read even after an interruption, and it may be the reason.
+            if self._is_over and (isinstance(error, ssl.SSLEOFError) or not isinstance(error, ssl.SSLError)):
                 return
             cause = getattr(error, "verify_message", None) or getattr(error, "reason", None) or error.strerror
             self.problem = f"no TLS with the {whom} ({cause or type(error).__name__})"

@@ -199,10 +199,11 @@ class Relay:
             )
             self._shake_hands(client)
         except OSError as error:
-            # What the other side had said by then is read even after an interruption, and it may be the reason.
-            if self._is_over and (isinstance(error, ssl.SSLEOFError) or not isinstance(error, ssl.SSLError)):
+            reason = getattr(error, "reason", None)
+            # Of an interruption comes an end; an alert that was there before is read all the same, and is the reason.
+            if self._is_over and (not reason or isinstance(error, ssl.SSLEOFError)):
                 return
-            cause = getattr(error, "verify_message", None) or getattr(error, "reason", None) or error.strerror
+            cause = getattr(error, "verify_message", None) or reason or error.strerror
             self.problem = f"no TLS with the {whom} ({cause or type(error).__name__})"
             self.scribe.remark(self.problem)
             return

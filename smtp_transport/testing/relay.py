@@ -148,7 +148,8 @@ class Relay:
         self._is_over = True
         for each in (self._client, self._server):
             with suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
+                # Of the base class: the one of `ssl` would take the TLS state from under the thread that uses it.
+                socket.socket.shutdown(each, socket.SHUT_RDWR)
 
     def _pass_on(self) -> bool:
         for source in self._ready():
@@ -202,7 +203,7 @@ class Relay:
             reason = getattr(error, "reason", None)
             # Of an interruption comes an end; an alert that was there before is read all the same, and is the reason.
             if self._is_over and (not reason or isinstance(error, ssl.SSLEOFError)):
-                return
+                raise
             cause = getattr(error, "verify_message", None) or reason or error.strerror
             self.problem = f"no TLS with the {whom} ({cause or type(error).__name__})"
             self.scribe.remark(self.problem)
